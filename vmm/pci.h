@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PCI host bridge and what all PCI functions share: configuration space (ECAM and ports
+ * CF8/CFC), BARs, capabilities, MSI, MSI-X and INTx. One root bus, number 0.
+ *
+ * A device model embeds struct vmm_pci_function in its own structure and finds itself again with
+ * vmm_container_of(). In order: vmm_pci_function_init(), the vmm_pci_add_*() calls, then
+ * vmm_pci_register(), which gives the BARs their addresses and enables decoding and bus mastering
+ * as firmware would. From then on the host bridge owns the function and calls ops->destroy at the
+ * end of the machine.
+ *
+ * Locking: the host bridge has one lock, taken for configuration accesses, INTx, MSI and MSI-X
+ * state; it is a leaf (only the bus's and the IOAPIC's locks are taken inside), so vmm_pci_*()
+ * calls may be made with a device's own lock held. ops are called WITHOUT the host bridge's lock;
+ * bar_read and bar_write may run in several vCPU threads at once.
+ */
+#ifndef VMM_PCI_H
+#define VMM_PCI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <viommu/error.h>
+#include <viommu/pci.h>
+
+struct vmm;
+struct vmm_pci_function;
+
+#define vmm_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+#define VMM_PCI_BARS        6
+#define VMM_PCI_CONFIG_SIZE 4096
+#define VMM_PCI_DEVFN_ANY   (-1)
+
+struct vmm_pci_ops {
+    /* Accesses to BAR `bar`; size 1, 2, 4 or 8. The MSI-X table and PBA are not seen here. */
+    uint64_t (*bar_read)(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                         unsigned int size);
+    void (*bar_write)(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                      unsigned int size, uint64_t value);
+    /*
+     * Optional. A guest accessed configuration space that a capability of the device's own lies
+     * in (vmm_pci_add_capability(..., watched)): config_read before the bytes are taken from
+     * fn->config, config_write after they were stored under the write mask.
+     */
+    void (*config_read)(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
+    void (*config_write)(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
+    /* Function-level reset: stop DMA, device state as at power-on. Config space is done by us. */
+    void (*reset)(struct vmm_pci_function *fn);
+    /* Optional. The guest switched bus mastering on or off. */
+    void (*bus_master)(struct vmm_pci_function *fn, bool enabled);
+    /* The machine is going away; all vCPU threads are gone. Frees the device. */
+    void (*destroy)(struct vmm_pci_function *fn);
+};
+
+/* What a function is; vmm_pci_function_init() copies it. */
+struct vmm_pci_identity {
+    const char *name; /* for messages: "edu"; a string that outlives the function */
+    uint16_t vendor;
+    uint16_t device;
+    uint16_t subsystem_vendor;
+    uint16_t subsystem_device;
+    uint32_t class_code; /* 24 bits: base class, subclass, programming interface */
+    uint8_t revision;
+    uint8_t interrupt_pin; /* 0 none, 1 INTA# */
+    bool express;          /* a PCIe root-complex integrated endpoint, with function-level reset */
+};
+
+enum vmm_pci_bar_type {
+    VMM_PCI_BAR_NONE = 0,
+    VMM_PCI_BAR_IO,
+    VMM_PCI_BAR_MEM32,
+    VMM_PCI_BAR_MEM64, /* takes two slots; is given an address below 4 GiB all the same */
+};
+
+struct vmm_pci_bar {
+    enum vmm_pci_bar_type type;
+    uint64_t size;
+    uint64_t address; /* as programmed */
+    bool mapped;      /* in the bus, at `address` */
+    struct vmm_pci_function *fn;
+};
+
+struct vmm_pci_msi {
+    uint8_t offset; /* of the capability; 0 without one */
+    unsigned int count;
+    uint32_t pending;
+};
+
+struct vmm_pci_msix {
+    uint8_t offset;
+    unsigned int bar;
+    unsigned int count;
+    uint32_t table_offset;
+    uint32_t pba_offset;
+    uint32_t *table; /* 4 words for each vector */
+    uint64_t *pba;
+};
+
+struct vmm_pci_function {
+    struct vmm *vm;
+    struct vmm_pci_identity id;
+    const struct vmm_pci_ops *ops;
+    uint8_t devfn;
+    /*
+     * The library's view of this function, for DMA. NULL until vmm_pci_function_init() has
+     * succeeded; destroyed by us after ops->destroy.
+     */
+    struct viommu_pci_device *viommu;
+    uint8_t *config;     /* VMM_PCI_CONFIG_SIZE bytes */
+    uint8_t *write_mask; /* bits that a guest may change */
+    uint8_t *watched;    /* bytes whose accesses go to ops->config_read/config_write */
+    uint8_t last_capability;
+    uint8_t next_free; /* where the next capability goes */
+    uint8_t express_offset;
+    struct vmm_pci_bar bars[VMM_PCI_BARS];
+    struct vmm_pci_msi msi;
+    struct vmm_pci_msix msix;
+    bool intx_level; /* what the device asserts, before Interrupt Disable */
+    bool intx_driven;
+    bool registered;
+};
+
+/*
+ * Begin a function on the root bus at `devfn`, or at the first free slot with VMM_PCI_DEVFN_ANY.
+ * Creates fn->viommu. Errors: -EBUSY the slot is taken, -ENOSPC no slot is free, -ENOMEM.
+ */
+int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn,
+                          const struct vmm_pci_identity *id, const struct vmm_pci_ops *ops,
+                          struct viommu_error *err);
+
+/* Undo vmm_pci_function_init() when the device fails before vmm_pci_register(). Any state. */
+void vmm_pci_function_fini(struct vmm_pci_function *fn);
+
+/* `size` is a power of two, at least 16 (memory) or 4 (I/O ports, at most 256). */
+void vmm_pci_add_bar(struct vmm_pci_function *fn, unsigned int bar, enum vmm_pci_bar_type type,
+                     uint64_t size);
+
+/*
+ * Reserve `length` bytes (with the two bytes of ID and link) for a capability; returns its
+ * offset in fn->config. The caller fills fn->config and fn->write_mask from offset + 2 on.
+ * `watched` sends accesses to it to ops->config_read and ops->config_write.
+ */
+uint8_t vmm_pci_add_capability(struct vmm_pci_function *fn, uint8_t id, uint8_t length,
+                               bool watched);
+
+/* MSI with 64-bit addresses and per-vector masking; `count` is 1, 2, 4, 8, 16 or 32. */
+void vmm_pci_add_msi(struct vmm_pci_function *fn, unsigned int count);
+
+/*
+ * MSI-X with `count` (1..2048) vectors, table and pending bits in BAR `bar` at `offset` (the
+ * table, then at the next multiple of 8 the pending bits). Returns 0 or -ENOMEM.
+ */
+int vmm_pci_add_msix(struct vmm_pci_function *fn, unsigned int count, unsigned int bar,
+                     uint32_t offset);
+
+/* Give BARs addresses, enable decoding, make the function visible. -ENOSPC: the window is full. */
+int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err);
+
+/*
+ * Interrupts. vmm_pci_notify() sends vector `vector` by MSI-X or MSI, whichever the guest has
+ * enabled (masked: it becomes pending), and returns false when neither is enabled: the device
+ * then uses vmm_pci_set_intx(). Vectors beyond what the guest allocated go to vector 0 for MSI
+ * (PCI 6.8.1.6: low bits are modified) and nowhere for MSI-X.
+ */
+bool vmm_pci_notify(struct vmm_pci_function *fn, unsigned int vector);
+bool vmm_pci_msi_enabled(struct vmm_pci_function *fn);
+bool vmm_pci_msix_enabled(struct vmm_pci_function *fn);
+void vmm_pci_set_intx(struct vmm_pci_function *fn, bool level);
+
+/* Whether the guest lets the function be a bus master; without it, DMA and MSI do not happen. */
+bool vmm_pci_bus_master(const struct vmm_pci_function *fn);
+
+/* bus << 8 | devfn, before aliasing. */
+uint16_t vmm_pci_requester_id(const struct vmm_pci_function *fn);
+
+/* Little-endian access to fn->config and fn->write_mask while a function is being built. */
+void vmm_pci_put16(uint8_t *space, unsigned int offset, uint16_t value);
+void vmm_pci_put32(uint8_t *space, unsigned int offset, uint32_t value);
+uint16_t vmm_pci_get16(const uint8_t *space, unsigned int offset);
+uint32_t vmm_pci_get32(const uint8_t *space, unsigned int offset);
+
+#endif

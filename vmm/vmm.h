@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The reference VMM: one virtual machine, from its options to its exit code.
+ *
+ * Threads: the main thread builds the machine, starts one thread for each vCPU and one for the
+ * terminal, and waits. Devices are emulated in vCPU threads (and in the terminal's thread for
+ * the UART). Everything built before vmm_start_vcpus() is read-only afterwards unless a comment
+ * names the lock.
+ */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include "bus.h"
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <viommu/error.h>
+
+struct viommu;
+struct viommu_host;
+struct viommu_memory;
+struct viommu_pci;
+struct viommu_pci_bus;
+struct vmm_ioapic;
+struct vmm_pci_host;
+struct vmm_serial;
+
+/* The guest's physical addresses. RAM: from 0 up to VMM_LOW_RAM_END, the rest from 4 GiB on. */
+#define VMM_LOW_RAM_END     0xb0000000ull
+#define VMM_ECAM_BASE       0xb0000000ull
+#define VMM_ECAM_BUSES      1u
+#define VMM_PCI_WINDOW_BASE 0xc0000000ull
+#define VMM_PCI_WINDOW_END  0xfebfffffull /* inclusive */
+#define VMM_IOAPIC_BASE     0xfec00000ull
+#define VMM_VIOMMU_BASE     0xfed90000ull
+#define VMM_LAPIC_BASE      0xfee00000ull
+#define VMM_HIGH_RAM_BASE   0x100000000ull
+#define VMM_PCI_IO_BASE     0xc000u /* I/O BARs are placed from here on */
+
+#define VMM_CPUS_MAX 64u
+
+/* As given by the user; strings outlive the machine. */
+struct vmm_options {
+    const char *kernel;
+    const char *initrd; /* NULL: none */
+    const char *append; /* "" when not given */
+    uint64_t memory;    /* bytes, a multiple of 1 MiB */
+    unsigned int cpus;
+    const char *viommu; /* "vtd,key=value,...", NULL: no vIOMMU */
+    const char *host;   /* "soft,profile=NAME", NULL: no host */
+    const char *const *devices;
+    size_t device_count;
+    bool no_reboot;
+    bool stats;
+};
+
+/* Why the machine stopped; the first request wins. */
+enum vmm_stop {
+    VMM_STOP_NONE = 0,
+    VMM_STOP_POWER_OFF,  /* exit code 0 */
+    VMM_STOP_RESET,      /* the machine is built anew, or exit code 0 with --no-reboot */
+    VMM_STOP_DEBUG_EXIT, /* exit code (value << 1) | 1 */
+    VMM_STOP_SIGNAL,     /* SIGINT, SIGTERM, SIGHUP: exit code 128 + signal */
+    VMM_STOP_ERROR,      /* vm->stop_error says what happened: exit code 1 */
+};
+
+struct vmm_ram {
+    uint8_t *host;
+    uint64_t size;     /* all of it */
+    uint64_t low_size; /* at guest address 0; the rest lies at VMM_HIGH_RAM_BASE */
+};
+
+struct vmm_vcpu {
+    struct vmm *vm;
+    unsigned int index; /* and APIC ID */
+    int fd;
+    struct kvm_run *run;
+    size_t run_size;
+    pthread_t thread;
+    bool started;
+};
+
+struct vmm {
+    const struct vmm_options *options;
+    int kvm_fd;
+    int vm_fd;
+    struct vmm_ram ram;
+    struct vmm_bus pio;
+    struct vmm_bus mmio;
+    struct vmm_ioapic *ioapic;
+    struct vmm_pci_host *pci;
+    struct vmm_serial *serial;
+    struct vmm_vcpu *vcpus;
+
+    /* The library's objects; NULL where the user asked for none. */
+    struct viommu_memory *memory;
+    struct viommu_pci *viommu_pci;
+    struct viommu_pci_bus *viommu_bus; /* the root bus, 0000:00 */
+    struct viommu *viommu;
+    struct viommu_host *host;
+
+    atomic_int stop; /* enum vmm_stop */
+    pthread_mutex_t stop_lock;
+    pthread_cond_t stop_changed;
+    int stop_value; /* debug-exit value or signal number; under stop_lock */
+    struct viommu_error stop_error;
+};
+
+/*
+ * Run a machine to its end, building it anew when the guest resets it. Returns the exit code of
+ * the process; when it is caused by an error, `err` holds the sentence to print (else it is
+ * empty). The terminal is as it was.
+ */
+int vmm_run(const struct vmm_options *options, struct viommu_error *err);
+
+/* Ask the machine to end, from any thread; only the first request counts. */
+void vmm_stop(struct vmm *vm, enum vmm_stop why, int value);
+
+/* The same with an error sentence. */
+__attribute__((format(printf, 2, 3))) void vmm_stop_error(struct vmm *vm, const char *format, ...);
+
+/* Fill `err` (may be NULL) and return -`code`: `return vmm_fail(err, EINVAL, "...", ...)`. */
+__attribute__((format(printf, 3, 4))) int vmm_fail(struct viommu_error *err, int code,
+                                                   const char *format, ...);
+
+/*
+ * The VMM's own access to RAM, for loading and for tables: `length` bytes at guest address
+ * `address`, NULL when they are not all in one piece of RAM. Devices use viommu_dma_*() instead.
+ */
+void *vmm_ram_at(const struct vmm *vm, uint64_t address, uint64_t length);
+
+#endif
