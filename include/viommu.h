@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/** @file viommu.h @brief All public headers at once. */
+#ifndef VIOMMU_ALL_H
+#define VIOMMU_ALL_H
+
+#include <viommu/acpi.h>
+#include <viommu/assign.h>
+#include <viommu/dma.h>
+#include <viommu/error.h>
+#include <viommu/host.h>
+#include <viommu/log.h>
+#include <viommu/memory.h>
+#include <viommu/pci.h>
+#include <viommu/soft.h>
+#include <viommu/stats.h>
+#include <viommu/viommu.h>
+#include <viommu/vtd.h>
+
+#endif

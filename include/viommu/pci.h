@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file pci.h
+ * @brief Buses, functions, requester IDs, and the IOMMU hooks that a bus carries.
+ *
+ * The topology mirrors what the VMM shows its guest. It is built and changed by one thread at a
+ * time (the VMM's hot-plug path); the const getters may run in any thread.
+ */
+#ifndef VIOMMU_PCI_H
+#define VIOMMU_PCI_H
+
+#include <viommu/error.h>
+#include <viommu/log.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viommu_pci;        /**< the PCI topology of one guest: any number of segments */
+struct viommu_pci_bus;    /**< a root bus, or the bus behind a bridge */
+struct viommu_pci_device; /**< one function */
+struct viommu_dma_space;
+struct viommu_host_device;
+
+/** Make a devfn out of a device (0..31) and a function (0..7) number. */
+#define VIOMMU_PCI_DEVFN(device, function) ((uint8_t)(((device) << 3) | ((function)&7)))
+
+/** A function's name in a request: its segment, and its bus, device and function packed. */
+struct viommu_pci_id {
+    uint16_t segment;
+    uint16_t requester_id; /**< bus << 8 | devfn (PCIe base spec, 2.2.4.2) */
+};
+
+/**
+ * 64 bits that a vIOMMU answers with before anything is known of the host. They tell what its *user
+ * configured*; no ability of a host may flow into them.
+ */
+#define VIOMMU_CAP_HW_NESTED (UINT64_C(1) << 0) /**< create the GPA table as a nesting parent */
+
+/**
+ * What a vIOMMU offers to the buses it protects. Callbacks may be called from the thread that calls
+ * the wrapper. Optional callbacks may be NULL.
+ */
+struct viommu_pci_iommu_ops {
+    size_t size;
+    /**
+     * Mandatory. The DMA address space of the function that requests as `alias`. Borrowed: it lives
+     * as long as the vIOMMU. Never NULL unless memory is exhausted.
+     */
+    struct viommu_dma_space *(*get_address_space)(void *opaque, struct viommu_pci_id alias);
+    /** Optional. VIOMMU_CAP_* bits. */
+    uint64_t (*get_viommu_cap)(void *opaque);
+    /**
+     * Optional. A host device was attached behind function `id`, whose requests carry `alias`:
+     * compare what was promised with what the host has. On refusal fills error with every mismatch.
+     */
+    int (*set_iommu_device)(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
+                            struct viommu_host_device *device, struct viommu_error *error);
+    /** Optional. Undo set_iommu_device; afterwards the host device is not used any more. */
+    void (*unset_iommu_device)(void *opaque, struct viommu_pci_id id);
+};
+
+/** What lies between a bridge's two sides; it decides the requester ID of DMA from below. */
+enum viommu_pci_bridge {
+    VIOMMU_PCI_BRIDGE_PCIE_PORT,   /**< root or switch port: requester IDs pass unchanged */
+    VIOMMU_PCI_BRIDGE_PCIE_TO_PCI, /**< DMA carries (secondary bus, device 0, function 0) */
+    VIOMMU_PCI_BRIDGE_PCI_TO_PCI,  /**< conventional: DMA carries the bridge's own requester ID */
+};
+
+/**
+ * Create an empty topology.
+ * @param plain  the address space of a function that no IOMMU translates, or that bypasses it;
+ *               usually viommu_dma_space_create_plain(). Borrowed, must outlive the topology.
+ * @return 0, -EINVAL, -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_pci_create(struct viommu_pci **out, struct viommu_dma_space *plain,
+                                    struct viommu_error *error);
+
+/** Destroy the topology with all its buses and functions. NULL is allowed. */
+VIOMMU_EXPORT void viommu_pci_destroy(struct viommu_pci *pci);
+
+/**
+ * Add a root bus.
+ * @return 0, -EEXIST (this segment and bus number are taken), -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_pci_root_bus_add(struct viommu_pci *pci, uint16_t segment, uint8_t number,
+                                          struct viommu_pci_bus **out, struct viommu_error *error);
+
+/** Options of a function. Begin with VIOMMU_PCI_DEVICE_OPTIONS_INIT. */
+struct viommu_pci_device_options {
+    size_t size;
+    const char *name; /**< for messages; copied; NULL for a name made of its address */
+    bool bypass;      /**< DMA of this function goes untranslated, whatever protects its bus */
+};
+#define VIOMMU_PCI_DEVICE_OPTIONS_INIT                                                             \
+    {                                                                                              \
+        sizeof(struct viommu_pci_device_options), 0, 0                                             \
+    }
+
+/**
+ * Add a function to a bus. options may be NULL.
+ * @return 0, -EEXIST (devfn is taken), -EINVAL, -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_pci_device_add(struct viommu_pci_bus *bus, uint8_t devfn,
+                                        const struct viommu_pci_device_options *options,
+                                        struct viommu_pci_device **out, struct viommu_error *error);
+
+/**
+ * Add a bridge function and the bus behind it, numbered `secondary` for now.
+ * @param device  receives the bridge's own function; may be NULL
+ * @return 0, -EEXIST, -EINVAL (a PCIe kind below conventional PCI, or a PCI-to-PCI kind on a PCIe
+ * bus that is not a root bus), -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_pci_bridge_add(struct viommu_pci_bus *bus, uint8_t devfn,
+                                        enum viommu_pci_bridge kind, uint8_t secondary,
+                                        struct viommu_pci_device **device,
+                                        struct viommu_pci_bus **out, struct viommu_error *error);
+
+/**
+ * The guest programmed a bridge's secondary bus number. Requester IDs below change at once; address
+ * spaces that devices hold must be asked for anew.
+ */
+VIOMMU_EXPORT void viommu_pci_bus_set_number(struct viommu_pci_bus *bus, uint8_t number);
+
+/**
+ * Remove a function, or a bridge with everything below it. An assigned function must have been
+ * detached.
+ */
+VIOMMU_EXPORT void viommu_pci_device_remove(struct viommu_pci_device *device);
+
+/** The bus that a function sits on. */
+VIOMMU_EXPORT struct viommu_pci_bus *viommu_pci_device_bus(const struct viommu_pci_device *device);
+
+/** The function at a place, or NULL. Bridges answer for the bus number that they have now. */
+VIOMMU_EXPORT struct viommu_pci_device *viommu_pci_find(const struct viommu_pci *pci,
+                                                        struct viommu_pci_id id);
+
+/** The function's name, for messages. Borrowed. */
+VIOMMU_EXPORT const char *viommu_pci_device_name(const struct viommu_pci_device *device);
+
+/** The function's own ID: where configuration space finds it. */
+VIOMMU_EXPORT struct viommu_pci_id viommu_pci_device_id(const struct viommu_pci_device *device);
+
+/** The ID that its DMA carries when it arrives at the root complex. */
+VIOMMU_EXPORT struct viommu_pci_id viommu_pci_device_alias(const struct viommu_pci_device *device);
+
+/**
+ * Give a bus, and all below it that do not carry their own, to an IOMMU. ops NULL takes it away.
+ * @param ops  borrowed, must outlive the bus or be taken away before
+ * @return 0, -EINVAL (no get_address_space), -EBUSY (the bus has an IOMMU already)
+ */
+VIOMMU_EXPORT int viommu_pci_bus_set_iommu(struct viommu_pci_bus *bus,
+                                           const struct viommu_pci_iommu_ops *ops, void *opaque,
+                                           struct viommu_error *error);
+
+/**
+ * The address space of a function's DMA. Total: a function behind no IOMMU, or one that bypasses
+ * it, gets the plain memory. Borrowed.
+ */
+VIOMMU_EXPORT struct viommu_dma_space *
+viommu_pci_device_get_address_space(const struct viommu_pci_device *device);
+
+/**
+ * What the user configured for the vIOMMU of this function: VIOMMU_CAP_* bits. 0 when the function
+ * is behind no vIOMMU, bypasses it, or the vIOMMU has no such callback.
+ */
+VIOMMU_EXPORT uint64_t viommu_pci_device_get_viommu_cap(const struct viommu_pci_device *device);
+
+/**
+ * Hand the host IOMMU device to the vIOMMU of this function. Success without effect when there is
+ * none, it has no such callback, or the function bypasses it.
+ * @return 0, or the vIOMMU's refusal
+ */
+VIOMMU_EXPORT int viommu_pci_device_set_iommu_device(const struct viommu_pci_device *device,
+                                                     struct viommu_host_device *host_device,
+                                                     struct viommu_error *error);
+
+/** Take it back. Without effect under the same conditions. */
+VIOMMU_EXPORT void viommu_pci_device_unset_iommu_device(const struct viommu_pci_device *device);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

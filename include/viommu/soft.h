@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file soft.h
+ * @brief The simulated host: a backend with IOMMUs, page tables, a translation cache and PCI
+ * devices of its own.
+ *
+ * It behaves as the hardware and kernel of a real machine would, without needing one; what it can
+ * do comes from a profile. Its walk shares no code with the vIOMMU models.
+ */
+#ifndef VIOMMU_SOFT_H
+#define VIOMMU_SOFT_H
+
+#include <viommu/host.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Number of built-in profiles, and the name of one ("sapphire-rapids"); NULL beyond the end. */
+VIOMMU_EXPORT size_t viommu_soft_profile_count(void);
+VIOMMU_EXPORT const char *viommu_soft_profile_name(size_t index);
+
+/** One line about a profile for people ("Intel, VT-d 6.0, nests, PASID 20 bits"). NULL: unknown
+ * name. */
+VIOMMU_EXPORT const char *viommu_soft_profile_description(const char *name);
+
+/** How long the translation cache keeps what it has learnt. */
+enum viommu_soft_cache {
+    VIOMMU_SOFT_CACHE_HOARD, /**< until told otherwise: a missing invalidation is seen */
+    VIOMMU_SOFT_CACHE_NONE,  /**< caches nothing */
+};
+
+/** Options. Begin with VIOMMU_SOFT_OPTIONS_INIT. */
+struct viommu_soft_options {
+    size_t size;
+    const char *profile; /**< NULL: "granite-rapids" */
+    enum viommu_soft_cache cache;
+    struct viommu_log log;
+    /** Used instead of `profile` when not NULL: registers, quirks and PASID width of the tests'
+     * making. */
+    const struct viommu_host_hw_info *custom;
+};
+#define VIOMMU_SOFT_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        sizeof(struct viommu_soft_options), 0, VIOMMU_SOFT_CACHE_HOARD, {0, 0, VIOMMU_LOG_NONE}, 0 \
+    }
+
+/**
+ * Create a simulated host. End it with viommu_host_destroy().
+ * @return 0, -ENOENT (unknown profile; the message lists the known ones), -EINVAL, -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_soft_create(struct viommu_host **out,
+                                     const struct viommu_soft_options *options,
+                                     struct viommu_error *error);
+
+/** A PCI device of the simulated host. */
+struct viommu_soft_device;
+
+/**
+ * Plug a device into the simulated host; afterwards viommu_host_bind() finds it by name.
+ * @param name   unique ("0000:3a:00.0"); copied
+ * @param iommu  which of the host's IOMMUs it is behind, from 0: page tables are not shared between
+ * two
+ * @return 0, -EEXIST, -EINVAL (host is not a simulated one), -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_soft_device_add(struct viommu_host *host, const char *name,
+                                         unsigned int iommu, struct viommu_soft_device **out,
+                                         struct viommu_error *error);
+
+/** Unplug it, waiting for DMA under way. It must be unbound. Surprise removal: unplug without
+ * unbinding first. */
+VIOMMU_EXPORT void viommu_soft_device_remove(struct viommu_soft_device *device);
+
+/**
+ * The device does DMA through the host's IOMMU. Any thread, several at once. While the device is
+ * not attached it is blocked. A refused DMA also reaches the fault handler of the device, before
+ * the call returns.
+ * @param request  requester_id is ignored
+ * @return 0, -EACCES, -EFAULT, -EINVAL; result->gpa is the HPA (an address of this process)
+ */
+VIOMMU_EXPORT int viommu_soft_device_read(struct viommu_soft_device *device,
+                                          const struct viommu_dma_request *request, void *buffer,
+                                          struct viommu_dma_result *result);
+VIOMMU_EXPORT int viommu_soft_device_write(struct viommu_soft_device *device,
+                                           const struct viommu_dma_request *request,
+                                           const void *buffer, struct viommu_dma_result *result);
+
+/** One step of a walk: which entry was read where, and what it said. */
+struct viommu_soft_step {
+    uint8_t stage;  /**< 1: the guest's table, 2: the host's */
+    uint8_t level;  /**< 5..1; 0: the final address of this stage */
+    uint64_t input; /**< the address that this stage translates: IOVA in stage 1, GPA in stage 2 */
+    uint64_t entry_address; /**< where the entry lies: GPA in stage 1, HPA in stage 2 */
+    uint64_t entry;         /**< its value; for level 0 the resulting GPA or HPA */
+};
+
+/**
+ * Show how an address would be translated, step by step, without using or filling the cache.
+ * @param count  room for steps in, number of steps of the walk out (may exceed the room)
+ * @return 0, or -EACCES with the steps up to the one that refused
+ */
+VIOMMU_EXPORT int viommu_soft_device_explain(struct viommu_soft_device *device,
+                                             const struct viommu_dma_request *request,
+                                             struct viommu_soft_step *steps, size_t *count,
+                                             struct viommu_dma_result *result);
+
+/** What the simulated host holds: for tests that everything was given back, and for people. */
+struct viommu_soft_census {
+    size_t size;
+    uint64_t bound_devices;
+    uint64_t attachments; /**< of devices and PASIDs */
+    uint64_t ioas;
+    uint64_t paging_hwpts;
+    uint64_t nested_hwpts;
+    uint64_t mapped_bytes; /**< of all IOASes */
+    uint64_t table_pages;  /**< second-stage page-table pages */
+    uint64_t cache_entries;
+    uint64_t dma_requests; /**< served since creation */
+    uint64_t dma_faults;
+};
+VIOMMU_EXPORT void viommu_soft_get_census(struct viommu_host *host,
+                                          struct viommu_soft_census *census);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file viommu.h
+ * @brief What every model has: its end, reset, MMIO, the buses it protects, statistics.
+ *
+ * A vIOMMU is created by its model's function (viommu_vtd_create()). MMIO may come from several
+ * vCPU threads at once. The library owns no threads: an invalidation queue is drained, host calls
+ * included, in the thread whose register write started it, and at most one queue's worth for one
+ * write.
+ */
+#ifndef VIOMMU_VIOMMU_H
+#define VIOMMU_VIOMMU_H
+
+#include <viommu/error.h>
+#include <viommu/log.h>
+#include <viommu/pci.h>
+#include <viommu/stats.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One virtual IOMMU, of any model. Opaque. */
+struct viommu;
+
+/** Destroy it. Its buses must have been released and its devices be quiet. NULL is allowed. */
+VIOMMU_EXPORT void viommu_destroy(struct viommu *viommu);
+
+/**
+ * As at power-on. Translation is off afterwards; assigned devices are attached to the GPA table, as
+ * a machine whose firmware leaves the IOMMU off. Waits for DMA under way.
+ */
+VIOMMU_EXPORT void viommu_reset(struct viommu *viommu);
+
+/** Bytes of MMIO that the model decodes, from its base. */
+VIOMMU_EXPORT uint64_t viommu_mmio_size(const struct viommu *viommu);
+
+/**
+ * A guest's access to the registers. size is 1, 2, 4 or 8. What the specification does not allow is
+ * ignored, and reads as 0. Any thread.
+ */
+VIOMMU_EXPORT uint64_t viommu_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size);
+VIOMMU_EXPORT void viommu_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size,
+                                     uint64_t value);
+
+/**
+ * Protect a bus and all below it: viommu_pci_bus_set_iommu() with the model's own ops.
+ * @return 0, -EBUSY
+ */
+VIOMMU_EXPORT int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
+                                     struct viommu_error *error);
+
+/** The VIOMMU_CAP_* bits that the user configured. */
+VIOMMU_EXPORT uint64_t viommu_get_cap(const struct viommu *viommu);
+
+VIOMMU_EXPORT void viommu_get_stats(const struct viommu *viommu, struct viommu_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

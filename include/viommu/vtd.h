@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/**
+ * @file vtd.h
+ * @brief The configuration of an Intel VT-d remapping unit (VT-d 4.1/5.0), and nothing else.
+ */
+#ifndef VIOMMU_VTD_H
+#define VIOMMU_VTD_H
+
+#include <viommu/memory.h>
+#include <viommu/viommu.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Sends an MSI of the unit itself (faults, completed waits). Any thread; must not access the unit. */
+typedef void viommu_vtd_msi_fn(void *opaque, uint64_t address, uint32_t data);
+
+/** What the user configures. Begin with viommu_vtd_options_init(). */
+struct viommu_vtd_options {
+    size_t size;
+    struct viommu_memory *memory; /**< borrowed; tables and queues lie there */
+    struct viommu_log log;
+    viommu_vtd_msi_fn *msi; /**< may be NULL: no interrupts */
+    void *msi_opaque;
+    uint64_t mmio_base; /**< guest physical address of the registers, 4096-aligned */
+    uint16_t segment;   /**< PCI segment that the unit is on */
+    /* Properties; in brackets their names for viommu_vtd_options_parse(), and their defaults. */
+    uint8_t address_width;      /**< [aw=48] second stage and MGAW: 39 or 48 */
+    uint8_t host_address_width; /**< [haw=46] guest physical address bits: 32..52 */
+    uint8_t pasid_bits;         /**< [pasid-bits=0] 0: no PASID; else 1..20 */
+    uint16_t fault_records;     /**< [fault-records=8] 1..256 */
+    uint16_t domain_bits;       /**< [domain-bits=16] domain-ID width: 4, 6, .. 16 */
+    bool scalable;              /**< [scalable=on] scalable mode (ECAP.SMTS) */
+    bool first_stage;           /**< [first-stage=on] needs scalable */
+    bool second_stage;      /**< [second-stage=off] in scalable mode; legacy mode always has it */
+    bool nested;            /**< [nested=off] ECAP.NEST: the guest itself may nest */
+    bool hw_nested;         /**< [hw-nested=on] nest assigned devices in the host's hardware */
+    bool pass_through;      /**< [pt=on] */
+    bool caching_mode;      /**< [caching-mode=on] CAP.CM: not-present entries may be cached */
+    bool coherent;          /**< [coherent=on] page walks snoop (ECAP.C, ECAP.SMPWCS) */
+    bool large_2m;          /**< [2m=on] 2 MiB pages, second stage */
+    bool large_1g;          /**< [1g=on] 1 GiB pages, both stages */
+    bool dirty_tracking;    /**< [ad=off] accessed/dirty bits in the second stage (ECAP.SSADS) */
+    bool supervisor;        /**< [supervisor=off] ECAP.SRS; needs first_stage */
+    bool execute;           /**< [execute=off] ECAP.ERS; needs PASID */
+    bool extended_accessed; /**< [extended-accessed=off] ECAP.EAFS; needs first_stage */
+    bool drain;             /**< [drain=on] CAP.DRD/DWD */
+    bool snoop_control;     /**< [snoop-control=on] ECAP.SC */
+};
+
+/** Fill in the defaults above. memory stays NULL, mmio_base becomes 0xfed90000. */
+VIOMMU_EXPORT void viommu_vtd_options_init(struct viommu_vtd_options *options);
+
+/**
+ * Change properties by a string "key=value,key=value"; the names are those in brackets above,
+ * values are on, off or numbers. An empty string changes nothing.
+ * @return 0, -EINVAL (unknown key, lists the known ones; bad value, says the range)
+ */
+VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,
+                                           struct viommu_error *error);
+
+/**
+ * Create a unit. The properties are checked together; a contradiction names the rule that it
+ * breaks.
+ * @param options  copied
+ * @return 0, -EINVAL, -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *options,
+                                    struct viommu_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

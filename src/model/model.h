@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* What every model implements behind the public struct viommu. Embed struct viommu as the first
+ * member. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <viommu/viommu.h>
+
+struct viommu_model_ops {
+    const char *name; /* "vtd" */
+    uint64_t mmio_size;
+    void (*destroy)(struct viommu *viommu);
+    void (*reset)(struct viommu *viommu);
+    uint64_t (*mmio_read)(struct viommu *viommu, uint64_t offset, unsigned int size);
+    void (*mmio_write)(struct viommu *viommu, uint64_t offset, unsigned int size, uint64_t value);
+    uint64_t (*get_cap)(const struct viommu *viommu);
+    void (*get_stats)(const struct viommu *viommu, struct viommu_stats *stats);
+    const struct viommu_pci_iommu_ops *pci_ops; /* their opaque is the struct viommu */
+};
+
+struct viommu {
+    const struct viommu_model_ops *ops;
+};
+
+#endif

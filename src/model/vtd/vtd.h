@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of a VT-d remapping unit: what its chapters (one file each) share.
+ *
+ *   options.c      properties, and the rules between them
+ *   registers.c    the register table; MMIO of any size
+ *   command.c      global command and status, root table pointer, invalidation registers
+ *   queue.c        the invalidation queue
+ *   invalidate.c   what an invalidation does to our caches and to the host; in batches
+ *   fault.c        primary fault logging and its interrupt
+ *   tables.c       root, context, PASID directory and PASID entries
+ *   translate.c    walking the stages for a request
+ *   spaces.c       requester ID -> address space and assigned device; the PCI hooks
+ *   compare.c      what was promised against what a host has
+ *   nest.c         guest tables on the host: nested HWPTs, pass-through, blocking
+ *   shadow.c       guest second-stage tables mirrored into an IOAS
+ *
+ * Locks. `lock` serializes register writes, the invalidation queue and everything that talks to the
+ * host; it is held while draining. `fault_lock` protects the fault registers and records, is taken
+ * inside `lock` or alone, and is never held while draining or calling out. DMA takes neither: it
+ * reads `translation` and guest memory.
+ */
+#ifndef VTD_VTD_H
+#define VTD_VTD_H
+
+#include <pthread.h>
+#include <viommu/host.h>
+#include <viommu/vtd.h>
+
+#include "base/log.h"
+#include "dma/space.h"
+#include "memory/memory.h"
+#include "model/model.h"
+
+/* Bytes of register space: the registers, IOTLB and fault records lie in the first page
+ * (VT-d 5.0, 11.1). */
+#define VTD_MMIO_SIZE 4096
+#define VTD_WORDS     (VTD_MMIO_SIZE / 4)
+
+/*
+ * How requests are translated at this moment, in one word that DMA reads without a lock: the
+ * latched RTADDR_REG (root table address 63:12, translation table mode 11:10), and bit 0:
+ * translation enabled (GSTS.TES).
+ */
+#define VTD_TRANSLATION_ENABLED (UINT64_C(1) << 0)
+#define VTD_TTM_MASK            (UINT64_C(3) << 10)
+#define VTD_TTM_LEGACY          0
+#define VTD_TTM_SCALABLE        1
+#define VTD_TTM_ABORT           3
+
+struct vtd;
+struct vtd_assigned;
+
+/* One requester ID of the segment: its address space, and the host device behind it when it is
+ * assigned. */
+struct vtd_function {
+    struct vtd *vtd;
+    uint16_t requester_id;
+    struct viommu_dma_space *space;
+    struct vtd_assigned *assigned; /* under vtd->lock, but for its being NULL or not */
+};
+
+struct vtd_nest; /* nest.c: the host side of this unit */
+
+struct vtd {
+    struct viommu base;
+    struct viommu_vtd_options options;
+    uint64_t cap;  /* CAP_REG */
+    uint64_t ecap; /* ECAP_REG */
+
+    pthread_mutex_t lock;
+    uint32_t words[VTD_WORDS]; /* the registers; accessed by registers.c and fault.c */
+    uint64_t root;             /* RTADDR_REG as latched by the last SRTP */
+    uint64_t translation;      /* see above; atomic */
+
+    pthread_mutex_t fault_lock;
+    unsigned int fault_next; /* index of the next fault record to write */
+
+    struct vtd_function *
+        *functions[256]; /* by bus, then devfn; published, never removed before destroy */
+    pthread_mutex_t functions_lock; /* adding to it */
+
+    struct vtd_pending *pending; /* invalidate.c: marked, not yet drained */
+    struct vtd_nest *nest;
+    struct viommu_stats stats; /* relaxed atomics: vtd_count() */
+
+    struct log_limit fault_limit, queue_limit, nest_limit;
+};
+
+#define vtd_count(vtd, counter) __atomic_fetch_add(&(vtd)->stats.counter, 1, __ATOMIC_RELAXED)
+
+static inline struct vtd *vtd_of(struct viommu *viommu)
+{
+    return (struct vtd *)viommu;
+}
+
+/* options.c: check the properties together; derive CAP_REG and ECAP_REG from them and from nothing
+ * else. */
+int vtd_options_check(const struct viommu_vtd_options *options, struct viommu_error *error);
+uint64_t vtd_options_cap(const struct viommu_vtd_options *options);
+uint64_t vtd_options_ecap(const struct viommu_vtd_options *options);
+
+/* registers.c */
+void vtd_registers_reset(struct vtd *vtd);
+uint64_t vtd_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size);
+void vtd_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size, uint64_t value);
+/* Read and change a register from inside, not subject to the write masks. offset is the register's.
+ */
+uint32_t vtd_get32(const struct vtd *vtd, unsigned int offset);
+uint64_t vtd_get64(const struct vtd *vtd, unsigned int offset);
+void vtd_set32(struct vtd *vtd, unsigned int offset, uint32_t value);
+void vtd_set64(struct vtd *vtd, unsigned int offset, uint64_t value);
+
+/* The three event interrupts share one shape: control, data, address, upper address
+ * (VT-d 5.0, 11.4.7). */
+enum vtd_event {
+    VTD_EVENT_FAULT,
+    VTD_EVENT_INVALIDATION,
+    VTD_EVENT_COUNT
+};
+
+/* fault.c. Send the MSI of an event, or leave it pending when masked. Callable with or without
+ * vtd->lock. */
+void vtd_event_raise(struct vtd *vtd, enum vtd_event event);
+/* The event's control register was written, or a status bit cleared: send or drop what is pending.
+ */
+void vtd_event_update(struct vtd *vtd, enum vtd_event event);
+
+/* Fault reasons are in fault_codes.h. type and access as in a fault record (VT-d 5.0, 11.4.14). */
+struct vtd_fault {
+    uint64_t address;
+    uint32_t pasid; /* or VIOMMU_PASID_NONE */
+    uint16_t requester_id;
+    uint8_t reason;
+    uint8_t access; /* VIOMMU_DMA_* */
+    uint8_t type;   /* enum viommu_dma_type */
+    bool qualified; /* may be suppressed by fault-processing-disable of the entry */
+};
+/* Record a fault and raise its event. Any thread, not within a read-side section. */
+void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault);
+/* An error of the invalidation queue or of a device: sets FSTS bits (IQE, ITE, ICE, PFO ...) and
+ * raises the event. */
+void vtd_fault_status(struct vtd *vtd, uint32_t fsts_bits);
+
+/* command.c: register write handlers, and turning TE, SRTP and the mode into vtd->translation. */
+void vtd_translation_update(struct vtd *vtd);
+
+/* queue.c: run descriptors up to the tail. Under vtd->lock. */
+void vtd_queue_run(struct vtd *vtd);
+
+/*
+ * invalidate.c. A request of the guest, from the queue or the registers, in one form. Under
+ * vtd->lock. vtd_invalidate() marks; vtd_invalidate_commit() makes it true everywhere: drains
+ * emulated DMA, hands one batch to the host. Nothing the guest is told of as complete may precede
+ * the commit.
+ */
+enum vtd_invalidation_kind {
+    VTD_INVALIDATE_CONTEXT, /* context cache: scope GLOBAL, DOMAIN, DEVICE */
+    VTD_INVALIDATE_PASID,   /* PASID cache: scope GLOBAL, DOMAIN, PASID (of a domain) */
+    VTD_INVALIDATE_IOTLB,   /* untagged or second stage: scope GLOBAL, DOMAIN, PAGES */
+    VTD_INVALIDATE_PIOTLB,  /* PASID-based: scope PASID (all of it), PAGES */
+    VTD_INVALIDATE_DEVICE,  /* device TLB */
+    VTD_INVALIDATE_INTERRUPT,
+};
+enum vtd_invalidation_scope {
+    VTD_SCOPE_GLOBAL,
+    VTD_SCOPE_DOMAIN,
+    VTD_SCOPE_DEVICE,
+    VTD_SCOPE_PASID,
+    VTD_SCOPE_PAGES,
+};
+struct vtd_invalidation {
+    enum vtd_invalidation_kind kind;
+    enum vtd_invalidation_scope scope;
+    uint16_t domain;
+    uint16_t requester_id;
+    uint8_t function_mask; /* DEVICE: FM field, 0..3 */
+    bool leaf_only;        /* IH hint */
+    uint32_t pasid;
+    uint64_t address; /* PAGES: aligned to length */
+    uint64_t length;  /* PAGES: bytes, a power of two, at least 4096; 0: 2^64 */
+};
+void vtd_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
+void vtd_invalidate_commit(struct vtd *vtd);
+/* Translation was switched on, off, or to another root: nothing of before may stay. Commits. */
+void vtd_invalidate_everything(struct vtd *vtd);
+int vtd_invalidate_create(struct vtd *vtd);
+void vtd_invalidate_destroy(struct vtd *vtd);
+
+/* tables.c */
+
+/* A function's or PASID's entry, reduced to what it asks for: the same for legacy and scalable
+ * mode. */
+enum vtd_pgtt {
+    VTD_PGTT_FIRST = 1,
+    VTD_PGTT_SECOND = 2,
+    VTD_PGTT_NESTED = 3,
+    VTD_PGTT_PASS_THROUGH = 4,
+};
+struct vtd_entry {
+    enum viommu_dma_status status; /* VIOMMU_DMA_OK: the rest is valid */
+    uint32_t reason;               /* fault reason when it is not */
+    bool fault_disable;            /* FPD of the lowest entry that was read */
+    bool legacy;                   /* came from a legacy context entry */
+    bool untranslated_only;        /* translation requests and translated requests are refused */
+    enum vtd_pgtt pgtt;
+    uint16_t domain;
+    uint32_t pasid;        /* the PASID that was looked up: RID_PASID for requests without */
+    uint64_t first_root;   /* FSPTPTR */
+    uint64_t second_root;  /* SSPTPTR */
+    uint8_t first_levels;  /* 4 */
+    uint8_t second_levels; /* 3 or 4 */
+    bool first_wpe, first_sre, first_eafe, execute_enable;
+    bool second_ad;      /* SSADE */
+    bool second_execute; /* SLEE */
+    uint64_t raw[8];     /* the PASID (512 bits) or context (128) entry as read: to see a change */
+};
+/*
+ * Find the entry for a requester and PASID (or none), reading each table entry once. Within a
+ * read-side section. `translation` is a snapshot of vtd->translation with translation enabled.
+ */
+void vtd_entry_find(const struct vtd *vtd, uint64_t translation, uint16_t requester_id,
+                    uint32_t pasid, struct vtd_entry *entry);
+
+/* translate.c: the walk op of the address spaces; also used to find out why the host refused a DMA.
+ */
+extern const struct dma_space_ops vtd_space_ops;
+void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
+                   struct dma_translation *translation);
+/* The second stage alone, for shadowing: the page at `address` of a second-stage table. */
+void vtd_translate_second_stage(const struct vtd *vtd, const struct vtd_entry *entry,
+                                uint64_t address, struct dma_translation *translation);
+
+/* spaces.c. Find, or find or make, what stands for a requester ID. Lookup takes no lock. */
+struct vtd_function *vtd_function_find(const struct vtd *vtd, uint16_t requester_id);
+struct vtd_function *vtd_function_get(struct vtd *vtd, uint16_t requester_id);
+typedef void vtd_function_fn(struct vtd_function *function, void *opaque);
+void vtd_for_each_function(struct vtd *vtd, vtd_function_fn *fn, void *opaque);
+extern const struct viommu_pci_iommu_ops vtd_pci_ops;
+
+/* compare.c: every mismatch, each with promise, host and remedy. */
+int vtd_compare_host(const struct viommu_vtd_options *options,
+                     const struct viommu_host_device *device, struct viommu_error *error);
+
+/*
+ * nest.c. All under vtd->lock.
+ * An invalidation of context or PASID cache makes the entries be read again and bound anew; one of
+ * the IOTLB is gathered and handed over by vtd_nest_commit(), in one host call for each nested
+ * HWPT. vtd_nest_replay() binds everything anew (after SRTP, TE, reset).
+ */
+int vtd_nest_create(struct vtd *vtd);
+void vtd_nest_destroy(struct vtd *vtd);
+int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
+                        struct viommu_host_device *device, struct viommu_error *error);
+void vtd_nest_unset_device(struct vtd *vtd, struct viommu_pci_id id);
+void vtd_nest_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
+void vtd_nest_commit(struct vtd *vtd);
+void vtd_nest_replay(struct vtd *vtd);
+
+#endif
