@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* As process 1: checks and powers off. On the host: "pattern SEED SIZE" writes a file's content. */
+#include "guest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+static const struct {
+    const char *type, *path;
+} mounts[] = {
+    {"devtmpfs", "/dev"},
+    {"proc", "/proc"},
+    {"sysfs", "/sys"},
+};
+
+static void mount_all(void)
+{
+    for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+        mkdir(mounts[i].path, 0755);
+        mount("none", mounts[i].path, mounts[i].type, 0, NULL);
+    }
+}
+
+static double uptime(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_BOOTTIME, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void run_checks(void)
+{
+    struct unit unit;
+    struct job job;
+
+    if (!job_read(&job))
+        return;
+    load_modules();
+    if (unit_open(&unit)) {
+        check_mode(&job, &unit);
+        check_disk(&job, &unit);
+        check_edus(&job, &unit);
+        subject("%s", "");
+    }
+    unit_close(&unit);
+}
+
+static void power_off(void)
+{
+    fflush(stdout);
+    sync();
+    reboot(RB_POWER_OFF);
+    for (;;)
+        pause();
+}
+
+static int init_main(void)
+{
+    const char *check = getenv("check");
+    struct utsname name;
+
+    mount_all();
+    uname(&name);
+    printf("check: note - Linux %s, init after %.1f s\n", name.release, uptime());
+    if (check && !strcmp(check, "hello")) {
+        printf("check: hello\n");
+        power_off();
+    }
+    run_checks();
+    printf("check: note - ends after %.1f s\n", uptime());
+    printf("check: %s\n", all_passed() ? "pass" : "FAIL");
+    power_off();
+    return 1;
+}
+
+static int write_pattern(uint64_t seed, uint64_t size)
+{
+    static char buf[65536];
+
+    for (uint64_t done = 0; done < size; done += sizeof(buf)) {
+        size_t n = size - done < sizeof(buf) ? (size_t)(size - done) : sizeof(buf);
+
+        pattern_fill(buf, n, seed, done);
+        if (fwrite(buf, 1, n, stdout) != n)
+            return 1;
+    }
+    return fflush(stdout) ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (getpid() == 1)
+        return init_main();
+    if (argc == 4 && !strcmp(argv[1], "pattern"))
+        return write_pattern(strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
+    fprintf(stderr, "usage: guest-check pattern SEED SIZE (or run it as process 1 of a guest)\n");
+    return 2;
+}

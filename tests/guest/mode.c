@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Which mode the guest's driver chose, and how it has grouped the functions. */
+#include "guest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void check_mode(const struct job *job, struct unit *unit)
+{
+    static const char *const parts[] = {"DMAR:", "reg_base_addr", NULL};
+    struct klog log;
+    char line[256];
+
+    if (klog_open_at_start(&log) && klog_wait(&log, parts, line, sizeof(line), 0))
+        note("%s", line);
+    klog_close(&log);
+    expect(unit->translating, "the driver turned translation on", "GSTS.TES is 0");
+    expect(unit->scalable == job->scalable,
+           job->scalable ? "the driver chose scalable mode" : "the driver chose legacy mode",
+           "RTADDR is 0x%llx, ECAP 0x%llx", (unsigned long long)unit->rtaddr,
+           (unsigned long long)unit->ecap);
+}
+
+/* How the function is translated while a kernel driver, or nobody, has it. */
+void check_group(const struct job *job, struct unit *unit, const char *addr)
+{
+    char group[32], type[32], what[96];
+    int stage, err;
+
+    err = read_link_name(group, sizeof(group), "/sys/bus/pci/devices/%s/iommu_group", addr);
+    if (err) {
+        expect(false, "has an IOMMU group", "%s", strerror(-err));
+        return;
+    }
+    if (read_text(type, sizeof(type), "/sys/kernel/iommu_groups/%s/type", group))
+        snprintf(type, sizeof(type), "unknown");
+    snprintf(what, sizeof(what), "IOMMU group %s has type %s", group, type);
+    expect(!strncmp(type, job->kernel_type, strlen(job->kernel_type)), what,
+           "it should begin with %s", job->kernel_type);
+    stage = unit_stage(unit, addr);
+    snprintf(what, sizeof(what), "the kernel's domain is %s", stage_name(job->kernel_stage));
+    if (stage < 0)
+        expect(false, what, "the tables cannot be read: %s", strerror(-stage));
+    else
+        expect(stage == (int)job->kernel_stage, what, "it is %s", stage_name(stage));
+}
