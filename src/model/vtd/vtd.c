@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* A remapping unit as a whole: its making, its end, its reset, and its table of operations. */
+#include "model/vtd/vtd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+
+static void free_functions(struct vtd *vtd)
+{
+    for (unsigned int bus = 0; bus < 256; bus++) {
+        if (!vtd->functions[bus])
+            continue;
+        for (unsigned int devfn = 0; devfn < 256; devfn++) {
+            struct vtd_function *function = vtd->functions[bus][devfn];
+
+            if (function)
+                viommu_dma_space_destroy(function->space);
+            free(function);
+        }
+        free(vtd->functions[bus]);
+    }
+}
+
+static void free_unit(struct vtd *vtd)
+{
+    free_functions(vtd);
+    pthread_mutex_destroy(&vtd->functions_lock);
+    pthread_mutex_destroy(&vtd->fault_lock);
+    pthread_mutex_destroy(&vtd->lock);
+    free(vtd);
+}
+
+static void vtd_destroy(struct viommu *viommu)
+{
+    struct vtd *vtd = vtd_of(viommu);
+
+    vtd_nest_destroy(vtd);
+    vtd_invalidate_destroy(vtd);
+    free_unit(vtd);
+}
+
+static void vtd_reset(struct viommu *viommu)
+{
+    struct vtd *vtd = vtd_of(viommu);
+
+    pthread_mutex_lock(&vtd->lock);
+    pthread_mutex_lock(&vtd->fault_lock);
+    vtd_registers_reset(vtd);
+    vtd->fault_next = 0;
+    pthread_mutex_unlock(&vtd->fault_lock);
+    vtd->root = 0;
+    __atomic_store_n(&vtd->translation, 0, __ATOMIC_RELEASE);
+    vtd_invalidate_everything(vtd);
+    vtd_nest_replay(vtd);
+    vtd_nest_commit(vtd);
+    pthread_mutex_unlock(&vtd->lock);
+}
+
+/* The three properties are what the user chose; nothing of any host is known here. */
+static uint64_t vtd_get_cap(const struct viommu *viommu)
+{
+    const struct viommu_vtd_options *options = &((const struct vtd *)viommu)->options;
+
+    return options->hw_nested && options->scalable && options->first_stage ? VIOMMU_CAP_HW_NESTED
+                                                                           : 0;
+}
+
+static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stats)
+{
+    const struct vtd *vtd = (const struct vtd *)viommu;
+    size_t size = stats->size < sizeof(*stats) ? stats->size : sizeof(*stats);
+    const uint64_t *from = (const uint64_t *)&vtd->stats;
+    uint64_t *to = (uint64_t *)stats;
+
+    for (size_t i = sizeof(size_t) / sizeof(*to); i < size / sizeof(*to); i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+static const struct viommu_model_ops vtd_ops = {
+    .name = "vtd",
+    .mmio_size = VTD_MMIO_SIZE,
+    .destroy = vtd_destroy,
+    .reset = vtd_reset,
+    .mmio_read = vtd_mmio_read,
+    .mmio_write = vtd_mmio_write,
+    .get_cap = vtd_get_cap,
+    .get_stats = vtd_get_stats,
+    .pci_ops = &vtd_pci_ops,
+};
+
+static struct vtd *new_unit(const struct viommu_vtd_options *options)
+{
+    struct vtd *vtd = calloc(1, sizeof(*vtd));
+
+    if (!vtd)
+        return NULL;
+    vtd->base.ops = &vtd_ops;
+    vtd->options = *options;
+    vtd->cap = vtd_options_cap(options);
+    vtd->ecap = vtd_options_ecap(options);
+    vtd->stats.size = sizeof(vtd->stats);
+    pthread_mutex_init(&vtd->lock, NULL);
+    pthread_mutex_init(&vtd->fault_lock, NULL);
+    pthread_mutex_init(&vtd->functions_lock, NULL);
+    vtd_registers_reset(vtd);
+    return vtd;
+}
+
+VIOMMU_EXPORT int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *options,
+                                    struct viommu_error *error)
+{
+    struct viommu_vtd_options copy;
+    struct vtd *vtd;
+    int ret;
+
+    ret = error_copy_options(&copy, sizeof(copy), options, "struct viommu_vtd_options", error);
+    if (!ret)
+        ret = vtd_options_check(&copy, error);
+    if (ret)
+        return ret;
+
+    vtd = new_unit(&copy);
+    if (!vtd)
+        return error_set(error, -ENOMEM, "no memory for a VT-d unit of %zu bytes", sizeof(*vtd));
+    ret = vtd_invalidate_create(vtd);
+    if (ret)
+        goto free_vtd;
+    ret = vtd_nest_create(vtd);
+    if (ret)
+        goto free_pending;
+    *out = &vtd->base;
+    return 0;
+
+free_pending:
+    vtd_invalidate_destroy(vtd);
+free_vtd:
+    free_unit(vtd);
+    return error_set(error, ret, "no memory for the queues of a VT-d unit");
+}
