@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* A guest for the benchmarks: memory, tables of every mode, one emulated function for each thread.
+ */
+#ifndef BENCH_MACHINE_H
+#define BENCH_MACHINE_H
+
+#include <viommu.h>
+
+#define BENCH_THREADS 2
+#define BENCH_DOMAIN  7
+
+/* More pages than any IOTLB keeps, so that walking them in turn always misses. */
+#define BENCH_PAGES 16384
+
+enum bench_mode {
+    BENCH_FIRST_STAGE,  /* scalable mode, 4-level first stage */
+    BENCH_SECOND_STAGE, /* legacy mode, 4-level second stage */
+    BENCH_NESTED,       /* scalable mode, both, 4 levels each */
+};
+
+struct bench_machine {
+    enum bench_mode mode;
+    uint8_t *ram;
+    struct viommu_memory *memory;
+    struct viommu_dma_space *plain;
+    struct viommu_pci *pci;
+    struct viommu_pci_bus *bus;
+    struct viommu_pci_device *functions[BENCH_THREADS];
+    struct viommu *unit;
+    uint32_t queue_tail;
+    uint64_t next_table; /* bump allocator of table pages */
+};
+
+/* IOVA page i of every function is guest page i of a data area. Exits with a sentence on failure.
+ */
+void bench_machine_create(struct bench_machine *machine, enum bench_mode mode);
+void bench_machine_destroy(struct bench_machine *machine);
+
+/* Queue `count` page-selective invalidations of IOVA pages from `first` on, then one wait; run
+ * them. */
+void bench_machine_invalidate(struct bench_machine *machine, unsigned int first,
+                              unsigned int count);
+
+/* Read the four table entries that lead to IOVA page i, each after the other, as a walk must. */
+uint64_t bench_machine_chase(const struct bench_machine *machine, unsigned int page);
+
+void bench_check(int result, const struct viommu_error *error);
+
+#endif
