@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # What every script here uses; source it: . "$(dirname "$0")/lib.sh"
 set -euo pipefail
 
