@@ -20,6 +20,12 @@ struct vmm;
 #define VMM_GSI_PCI_COUNT 4
 #define VMM_GSI_COUNT     24
 
+#define VMM_IOAPIC_ID 0u
+
+/* Who the IOAPIC and the vIOMMU are as senders of messages; the guest has no bus 255. */
+#define VMM_IOAPIC_REQUESTER_ID 0xff00u
+#define VMM_VIOMMU_REQUESTER_ID 0xff08u
+
 /*
  * Drive the input line `gsi` of the IOAPIC (0..23, others are ignored). The line has one level;
  * whoever shares it must do the OR, as vmm_pci_set_intx() does for PCI functions.

@@ -2,10 +2,10 @@
 /*
  * The reference VMM: one virtual machine, from its options to its exit code.
  *
- * Threads: the main thread builds the machine, starts one thread for each vCPU and one for the
- * terminal, and waits. Devices are emulated in vCPU threads (and in the terminal's thread for
- * the UART). Everything built before vmm_start_vcpus() is read-only afterwards unless a comment
- * names the lock.
+ * Threads: the main thread builds the machine, starts one thread for each vCPU, and then
+ * serves the terminal and signals. Devices are emulated in vCPU threads (and in the main thread
+ * for the UART's input). Everything built before vmm_vcpus_start() is read-only afterwards unless a
+ * comment names the lock.
  */
 #ifndef VMM_VMM_H
 #define VMM_VMM_H
@@ -20,6 +20,8 @@
 #include <viommu/error.h>
 
 struct viommu;
+struct viommu_assign;
+struct viommu_dma_space;
 struct viommu_host;
 struct viommu_memory;
 struct viommu_pci;
@@ -97,16 +99,19 @@ struct vmm {
 
     /* The library's objects; NULL where the user asked for none. */
     struct viommu_memory *memory;
+    struct viommu_dma_space *plain;
     struct viommu_pci *viommu_pci;
     struct viommu_pci_bus *viommu_bus; /* the root bus, 0000:00 */
     struct viommu *viommu;
     struct viommu_host *host;
+    struct viommu_assign *assign; /* of this guest on that host */
 
     atomic_int stop; /* enum vmm_stop */
     pthread_mutex_t stop_lock;
-    pthread_cond_t stop_changed;
     int stop_value; /* debug-exit value or signal number; under stop_lock */
     struct viommu_error stop_error;
+    int wake_fd;   /* eventfd: the main loop shall look around */
+    int signal_fd; /* SIGINT, SIGTERM, SIGHUP */
 };
 
 /*
@@ -121,6 +126,9 @@ void vmm_stop(struct vmm *vm, enum vmm_stop why, int value);
 
 /* The same with an error sentence. */
 __attribute__((format(printf, 2, 3))) void vmm_stop_error(struct vmm *vm, const char *format, ...);
+
+/* Make the main loop look at vm->stop, the console's output and its room for input. Any thread. */
+void vmm_wake(struct vmm *vm);
 
 /* Fill `err` (may be NULL) and return -`code`: `return vmm_fail(err, EINVAL, "...", ...)`. */
 __attribute__((format(printf, 3, 4))) int vmm_fail(struct viommu_error *err, int code,

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The subcommands of `viommu`, one file each. Each returns the exit code of the process.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#define CLI_EXIT_USAGE 2
+
+int cli_run(int argc, char **argv);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli.h"
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"run", cli_run, "run a guest behind a virtual IOMMU, on KVM"},
+};
+
+static void print_usage(FILE *to)
+{
+    size_t i;
+
+    fprintf(to, "Usage: viommu COMMAND [OPTION]...\n\nCommands:\n");
+    for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\n'viommu COMMAND --help' tells more; 'viommu --version' tells the version.\n");
+}
+
+static int is_help(const char *argument)
+{
+    return !strcmp(argument, "--help") || !strcmp(argument, "-h") || !strcmp(argument, "help");
+}
+
+int main(int argc, char **argv)
+{
+    size_t i;
+
+    if (argc >= 2 && is_help(argv[1])) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (argc >= 2 && !strcmp(argv[1], "--version")) {
+        printf("viommu %s\n", VIOMMU_CLI_VERSION);
+        return 0;
+    }
+    for (i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (!strcmp(argv[1], commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    if (argc >= 2)
+        fprintf(stderr, "viommu: there is no command '%s'; 'viommu --help' lists them\n", argv[1]);
+    else
+        print_usage(stderr);
+    return CLI_EXIT_USAGE;
+}

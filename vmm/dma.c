@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "dma.h"
+#include "pci.h"
+#include "vmm.h"
+#include <errno.h>
+#include <viommu/dma.h>
+#include <viommu/memory.h>
+#include <viommu/pci.h>
+
+static const struct vmm_function_dma *function_dma(const struct vmm_dma *dma)
+{
+    return vmm_container_of(dma, const struct vmm_function_dma, dma);
+}
+
+static struct viommu_dma_request function_request(const struct vmm_function_dma *dma,
+                                                  uint64_t address, uint64_t length)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+
+    request.address = address;
+    request.length = length;
+    request.requester_id = dma->requester_id;
+    return request;
+}
+
+static int translated_read(const struct vmm_dma *dma, uint64_t address, void *buffer,
+                           uint64_t length)
+{
+    const struct vmm_function_dma *function = function_dma(dma);
+    struct viommu_dma_request request = function_request(function, address, length);
+    struct viommu_dma_result result;
+
+    if (!vmm_pci_bus_master(function->fn))
+        return -EPERM;
+    return viommu_dma_read(function->space, &request, buffer, &result);
+}
+
+static int translated_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
+                            uint64_t length)
+{
+    const struct vmm_function_dma *function = function_dma(dma);
+    struct viommu_dma_request request = function_request(function, address, length);
+    struct viommu_dma_result result;
+
+    if (!vmm_pci_bus_master(function->fn))
+        return -EPERM;
+    return viommu_dma_write(function->space, &request, buffer, &result);
+}
+
+static int plain_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
+{
+    const struct vmm_pci_function *fn = function_dma(dma)->fn;
+
+    if (!vmm_pci_bus_master(fn))
+        return -EPERM;
+    return viommu_memory_read(fn->vm->memory, address, buffer, length);
+}
+
+static int plain_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
+                       uint64_t length)
+{
+    const struct vmm_pci_function *fn = function_dma(dma)->fn;
+
+    if (!vmm_pci_bus_master(fn))
+        return -EPERM;
+    return viommu_memory_write(fn->vm->memory, address, buffer, length);
+}
+
+int vmm_function_dma_init(struct vmm_function_dma *out, struct vmm_pci_function *fn,
+                          struct viommu_error *err)
+{
+    out->dma.read = translated_read;
+    out->dma.write = translated_write;
+    out->fn = fn;
+    out->requester_id = viommu_pci_device_alias(fn->viommu).requester_id;
+    out->space = viommu_pci_device_get_address_space(fn->viommu);
+    if (!out->space)
+        return vmm_fail(err, ENOMEM, "%s: there is no memory for its DMA address space",
+                        fn->id.name);
+    return 0;
+}
+
+void vmm_function_dma_init_plain(struct vmm_function_dma *out, struct vmm_pci_function *fn)
+{
+    out->dma.read = plain_read;
+    out->dma.write = plain_write;
+    out->fn = fn;
+    out->requester_id = vmm_pci_requester_id(fn);
+    out->space = NULL;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a device model reaches guest memory. Which way a request goes (through the IOMMU of the
+ * function, past it, or through a host's IOMMU) is the choice of whoever fills in the two calls;
+ * a test fills in calls of its own.
+ */
+#ifndef VMM_DMA_H
+#define VMM_DMA_H
+
+#include <stdint.h>
+
+struct viommu_dma_space;
+struct vmm_pci_function;
+struct viommu_error;
+
+/*
+ * Both calls return 0 or a negative errno; a write that fails may have moved the bytes before the
+ * failing page. Any thread, and with the device's own lock held.
+ */
+struct vmm_dma {
+    int (*read)(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length);
+    int (*write)(const struct vmm_dma *dma, uint64_t address, const void *buffer, uint64_t length);
+};
+
+/* The DMA of a PCI function; it is refused while the guest has bus mastering switched off. */
+struct vmm_function_dma {
+    struct vmm_dma dma;
+    struct vmm_pci_function *fn;
+    struct viommu_dma_space *space;
+    uint16_t requester_id; /* as it arrives at the root complex */
+};
+
+/* Requests go to the address space that the function's bus gives it. -ENOMEM. */
+int vmm_function_dma_init(struct vmm_function_dma *out, struct vmm_pci_function *fn,
+                          struct viommu_error *err);
+
+/* Requests carry guest physical addresses, whatever IOMMU protects the bus. */
+void vmm_function_dma_init_plain(struct vmm_function_dma *out, struct vmm_pci_function *fn);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "kvm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define KVM_DEVICE "/dev/kvm"
+
+/* Three pages that Intel hosts need for real mode, in the gap below 4 GiB (KVM API, 4.36). */
+#define KVM_TSS_ADDRESS 0xfffbd000ul
+
+static const struct {
+    int capability;
+    const char *name;
+} needed_capabilities[] = {
+    {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
+    {KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"},
+    {KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI"},
+    {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
+};
+
+static int kvm_open(struct vmm *vm, struct viommu_error *err)
+{
+    size_t i;
+    int version;
+
+    vm->kvm_fd = open(KVM_DEVICE, O_RDWR | O_CLOEXEC);
+    if (vm->kvm_fd < 0)
+        return vmm_fail(err, errno,
+                        "cannot open " KVM_DEVICE ": %s; this needs a machine with hardware "
+                        "virtualization, its kvm module loaded, and permission to use it",
+                        strerror(errno));
+    version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
+    if (version != KVM_API_VERSION)
+        return vmm_fail(err, ENODEV,
+                        KVM_DEVICE " does not speak KVM API version %d (it answers %d)",
+                        KVM_API_VERSION, version);
+    for (i = 0; i < sizeof(needed_capabilities) / sizeof(needed_capabilities[0]); i++) {
+        if (ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, needed_capabilities[i].capability) <= 0)
+            return vmm_fail(err, ENOTSUP, KVM_DEVICE " lacks %s, which this VMM needs",
+                            needed_capabilities[i].name);
+    }
+    return 0;
+}
+
+static int kvm_create_vm(struct vmm *vm, struct viommu_error *err)
+{
+    struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
+
+    do
+        vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
+    while (vm->vm_fd < 0 && errno == EINTR);
+    if (vm->vm_fd < 0)
+        return vmm_fail(err, errno, KVM_DEVICE " cannot create a virtual machine: %s",
+                        strerror(errno));
+    if (ioctl(vm->vm_fd, KVM_SET_TSS_ADDR, KVM_TSS_ADDRESS) < 0 && errno != ENOTTY)
+        return vmm_fail(err, errno, "KVM_SET_TSS_ADDR failed: %s", strerror(errno));
+    if (ioctl(vm->vm_fd, KVM_ENABLE_CAP, &split) < 0)
+        return vmm_fail(err, errno, "KVM cannot keep the local APICs in the kernel alone: %s",
+                        strerror(errno));
+    return 0;
+}
+
+static int kvm_set_slot(struct vmm *vm, uint32_t slot, uint64_t address, uint64_t offset,
+                        uint64_t size, struct viommu_error *err)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = slot,
+        .guest_phys_addr = address,
+        .memory_size = size,
+        .userspace_addr = (uintptr_t)vm->ram.host + offset,
+    };
+
+    if (size && ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+        return vmm_fail(err, errno, "KVM refuses %llu MiB of RAM at 0x%llx: %s",
+                        (unsigned long long)(size >> 20), (unsigned long long)address,
+                        strerror(errno));
+    return 0;
+}
+
+static int kvm_create_ram(struct vmm *vm, struct viommu_error *err)
+{
+    struct vmm_ram *ram = &vm->ram;
+    void *host;
+    int ret;
+
+    host = mmap(NULL, vm->options->memory, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (host == MAP_FAILED)
+        return vmm_fail(err, errno, "cannot reserve %llu MiB for the guest's RAM: %s",
+                        (unsigned long long)(vm->options->memory >> 20), strerror(errno));
+    ram->host = host;
+    ram->size = vm->options->memory;
+    ram->low_size = ram->size < VMM_LOW_RAM_END ? ram->size : VMM_LOW_RAM_END;
+
+    ret = kvm_set_slot(vm, 0, 0, 0, ram->low_size, err);
+    if (ret)
+        return ret;
+    return kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+}
+
+int vmm_kvm_create(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    ret = kvm_open(vm, err);
+    if (!ret)
+        ret = kvm_create_vm(vm, err);
+    if (!ret)
+        ret = kvm_create_ram(vm, err);
+    return ret;
+}
+
+void vmm_kvm_destroy(struct vmm *vm)
+{
+    if (vm->vm_fd >= 0)
+        close(vm->vm_fd);
+    if (vm->kvm_fd >= 0)
+        close(vm->kvm_fd);
+    if (vm->ram.host)
+        munmap(vm->ram.host, vm->ram.size);
+    vm->ram.host = NULL;
+    vm->vm_fd = -1;
+    vm->kvm_fd = -1;
+}
+
+void *vmm_ram_at(const struct vmm *vm, uint64_t address, uint64_t length)
+{
+    const struct vmm_ram *ram = &vm->ram;
+    uint64_t high_size = ram->size - ram->low_size;
+
+    if (address < ram->low_size && length <= ram->low_size - address)
+        return ram->host + address;
+    if (address < VMM_HIGH_RAM_BASE)
+        return NULL;
+    address -= VMM_HIGH_RAM_BASE;
+    if (address < high_size && length <= high_size - address)
+        return ram->host + ram->low_size + address;
+    return NULL;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtual machine as KVM sees it: its file descriptors, RAM and vCPUs.
+ */
+#ifndef VMM_KVM_H
+#define VMM_KVM_H
+
+#include "vmm.h"
+
+/* Open /dev/kvm and make a VM with local APICs in the kernel and RAM as the options say. */
+int vmm_kvm_create(struct vmm *vm, struct viommu_error *err);
+void vmm_kvm_destroy(struct vmm *vm);
+
+/* Make the vCPUs, all in their reset state; the first one is the boot processor. */
+int vmm_vcpus_create(struct vmm *vm, struct viommu_error *err);
+
+/* Wait for the threads that run to see vm->stop. */
+void vmm_vcpus_join(struct vmm *vm);
+
+/* Join and release the vCPUs. */
+void vmm_vcpus_destroy(struct vmm *vm);
+
+/* Make every vCPU thread leave KVM_RUN and look at vm->stop. */
+void vmm_vcpus_kick(struct vmm *vm);
+
+int vmm_vcpus_start(struct vmm *vm, struct viommu_error *err);
+
+/* What the boot processor has in its registers when a loaded kernel is entered. */
+struct vmm_boot_state {
+    uint32_t entry;
+    uint32_t eax;
+    uint32_t ebx;
+    uint32_t esi;
+};
+
+/*
+ * Put the boot processor into 32-bit protected mode, flat segments, no paging, interrupts off:
+ * what the Linux 32-bit boot protocol, PVH and multiboot all ask for.
+ */
+int vmm_vcpu_set_boot_state(struct vmm *vm, const struct vmm_boot_state *boot,
+                            struct viommu_error *err);
+
+/* Give the vCPU its CPUID leaves. */
+int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+#include "viommu.h"
+#include "device.h"
+#include "irq.h"
+#include "vmm.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <viommu.h>
+
+static void print_log(void *opaque, enum viommu_log_level level, const char *message)
+{
+    const char *name = level <= VIOMMU_LOG_ERROR     ? "error"
+                       : level <= VIOMMU_LOG_WARNING ? "warning"
+                                                     : "note";
+
+    (void)opaque;
+    fprintf(stderr, "viommu: %s: %s\n", name, message);
+}
+
+static const struct viommu_log log_to_stderr = {.fn = print_log, .level = VIOMMU_LOG_WARNING};
+
+static int create_memory(struct vmm *vm, struct viommu_error *err)
+{
+    const struct vmm_ram *ram = &vm->ram;
+    const struct viommu_memory_range low = {.size = ram->low_size, .host = ram->host};
+    const struct viommu_memory_range high = {
+        .gpa = VMM_HIGH_RAM_BASE,
+        .size = ram->size - ram->low_size,
+        .host = ram->host + ram->low_size,
+    };
+    int ret;
+
+    ret = viommu_memory_create(&vm->memory, err);
+    if (!ret)
+        ret = viommu_memory_add(vm->memory, &low, err);
+    if (!ret && high.size)
+        ret = viommu_memory_add(vm->memory, &high, err);
+    return ret;
+}
+
+static int create_topology(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    ret = viommu_dma_space_create_plain(&vm->plain, vm->memory, err);
+    if (!ret)
+        ret = viommu_pci_create(&vm->viommu_pci, vm->plain, err);
+    if (!ret)
+        ret = viommu_pci_root_bus_add(vm->viommu_pci, 0, 0, &vm->viommu_bus, err);
+    return ret;
+}
+
+static uint64_t registers_read(void *opaque, uint64_t offset, unsigned int size)
+{
+    return viommu_mmio_read(opaque, offset, size);
+}
+
+static void registers_write(void *opaque, uint64_t offset, unsigned int size, uint64_t value)
+{
+    viommu_mmio_write(opaque, offset, size, value);
+}
+
+static const struct vmm_bus_ops register_ops = {registers_read, registers_write};
+
+static void send_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    vmm_irq_msi(opaque, address, data, VMM_VIOMMU_REQUESTER_ID);
+}
+
+static int create_vtd(struct vmm *vm, const char *properties, struct viommu_error *err)
+{
+    struct viommu_vtd_options options;
+    int ret;
+
+    viommu_vtd_options_init(&options);
+    ret = viommu_vtd_options_parse(&options, properties, err);
+    if (ret)
+        return ret;
+    options.memory = vm->memory;
+    options.log = log_to_stderr;
+    options.msi = send_msi;
+    options.msi_opaque = vm;
+    options.mmio_base = VMM_VIOMMU_BASE;
+    return viommu_vtd_create(&vm->viommu, &options, err);
+}
+
+static int create_soft(struct vmm *vm, const char *text, struct viommu_error *err)
+{
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct vmm_key keys[] = {{"profile", NULL}, {NULL, NULL}};
+    int ret;
+
+    ret = vmm_keys_parse("--host soft", text, keys, err);
+    if (!ret) {
+        options.profile = keys[0].value;
+        options.log = log_to_stderr;
+        ret = viommu_soft_create(&vm->host, &options, err);
+    }
+    if (!ret)
+        ret = viommu_assign_create(&vm->assign, vm->host, vm->memory, &log_to_stderr, err);
+    vmm_keys_free(keys);
+    return ret;
+}
+
+struct kind {
+    const char *name;
+    int (*create)(struct vmm *vm, const char *text, struct viommu_error *err);
+};
+
+static const struct kind models[] = {{"vtd", create_vtd}, {NULL, NULL}};
+static const struct kind hosts[] = {{"soft", create_soft}, {NULL, NULL}};
+
+/* `text` is "kind" or "kind,key=value,..."; NULL asks for nothing. */
+static int create_kind(struct vmm *vm, const char *option, const struct kind *kinds,
+                       const char *text, struct viommu_error *err)
+{
+    const struct kind *kind;
+    size_t length;
+
+    if (!text)
+        return 0;
+    length = strcspn(text, ",");
+    for (kind = kinds; kind->name; kind++) {
+        if (strlen(kind->name) == length && !memcmp(kind->name, text, length))
+            return kind->create(vm, text + length + (text[length] == ','), err);
+    }
+    return vmm_fail(err, EINVAL, "%s does not know '%.*s'; there is: %s", option, (int)length, text,
+                    kinds[0].name);
+}
+
+static int put_on_bus(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    if (!vm->viommu)
+        return 0;
+    ret = viommu_protect_bus(vm->viommu, vm->viommu_bus, err);
+    if (ret)
+        return ret;
+    ret = vmm_bus_add(&vm->mmio, VMM_VIOMMU_BASE, viommu_mmio_size(vm->viommu), &register_ops,
+                      vm->viommu);
+    return ret ? vmm_fail(err, -ret, "cannot put the vIOMMU's registers at 0x%llx",
+                          (unsigned long long)VMM_VIOMMU_BASE)
+               : 0;
+}
+
+int vmm_viommu_create(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    ret = create_memory(vm, err);
+    if (!ret)
+        ret = create_topology(vm, err);
+    if (!ret)
+        ret = create_kind(vm, "--viommu", models, vm->options->viommu, err);
+    if (!ret)
+        ret = put_on_bus(vm, err);
+    if (!ret)
+        ret = create_kind(vm, "--host", hosts, vm->options->host, err);
+    return ret;
+}
+
+void vmm_viommu_destroy(struct vmm *vm)
+{
+    viommu_assign_destroy(vm->assign);
+    viommu_host_destroy(vm->host);
+    if (vm->viommu)
+        viommu_pci_bus_set_iommu(vm->viommu_bus, NULL, NULL, NULL);
+    viommu_pci_destroy(vm->viommu_pci);
+    viommu_destroy(vm->viommu);
+    viommu_dma_space_destroy(vm->plain);
+    viommu_memory_destroy(vm->memory);
+    vm->assign = NULL;
+    vm->host = NULL;
+    vm->viommu_pci = NULL;
+    vm->viommu = NULL;
+    vm->plain = NULL;
+    vm->memory = NULL;
+}
+
+#define COUNTER(type, member)                                                                      \
+    {                                                                                              \
+#member, offsetof(type, member)                                                            \
+    }
+
+struct counter {
+    const char *name;
+    size_t offset;
+};
+
+static const struct counter viommu_counters[] = {
+    COUNTER(struct viommu_stats, walks),
+    COUNTER(struct viommu_stats, faults_recorded),
+    COUNTER(struct viommu_stats, faults_lost),
+    COUNTER(struct viommu_stats, faults_disabled),
+    COUNTER(struct viommu_stats, descriptors),
+    COUNTER(struct viommu_stats, waits),
+    COUNTER(struct viommu_stats, queue_errors),
+    COUNTER(struct viommu_stats, interrupts),
+    COUNTER(struct viommu_stats, nested_binds),
+    COUNTER(struct viommu_stats, nested_bind_failures),
+    COUNTER(struct viommu_stats, nested_unbinds),
+    COUNTER(struct viommu_stats, nested_invalidations),
+    COUNTER(struct viommu_stats, parent_attaches),
+    COUNTER(struct viommu_stats, shadow_maps),
+    COUNTER(struct viommu_stats, shadow_unmaps),
+    COUNTER(struct viommu_stats, blocks),
+    COUNTER(struct viommu_stats, assigned_emulated),
+};
+
+static const struct counter host_counters[] = {
+    COUNTER(struct viommu_soft_census, bound_devices),
+    COUNTER(struct viommu_soft_census, attachments),
+    COUNTER(struct viommu_soft_census, ioas),
+    COUNTER(struct viommu_soft_census, paging_hwpts),
+    COUNTER(struct viommu_soft_census, nested_hwpts),
+    COUNTER(struct viommu_soft_census, mapped_bytes),
+    COUNTER(struct viommu_soft_census, table_pages),
+    COUNTER(struct viommu_soft_census, cache_entries),
+    COUNTER(struct viommu_soft_census, dma_requests),
+    COUNTER(struct viommu_soft_census, dma_faults),
+};
+
+static void print_counters(const char *prefix, const struct counter *counters, size_t count,
+                           const void *values)
+{
+    uint64_t value;
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        memcpy(&value, (const char *)values + counters[i].offset, sizeof(value));
+        fprintf(stderr, "stats: %s.%s %llu\n", prefix, counters[i].name, (unsigned long long)value);
+    }
+}
+
+void vmm_viommu_print_stats(struct vmm *vm)
+{
+    struct viommu_stats stats = {.size = sizeof(stats)};
+    struct viommu_soft_census census = {.size = sizeof(census)};
+
+    if (vm->viommu) {
+        viommu_get_stats(vm->viommu, &stats);
+        print_counters("viommu", viommu_counters,
+                       sizeof(viommu_counters) / sizeof(viommu_counters[0]), &stats);
+    }
+    if (vm->host) {
+        viommu_soft_get_census(vm->host, &census);
+        print_counters("host", host_counters, sizeof(host_counters) / sizeof(host_counters[0]),
+                       &census);
+    }
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmm.h"
+#include "acpi/tables.h"
+#include "boot.h"
+#include "device.h"
+#include "ioapic.h"
+#include "kvm.h"
+#include "pci_host.h"
+#include "platform.h"
+#include "serial.h"
+#include "terminal.h"
+#include "viommu.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* How long an unfinished line of output waits for its rest. */
+#define OUTPUT_DELAY_MS 10
+
+void vmm_wake(struct vmm *vm)
+{
+    uint64_t one = 1;
+
+    /* It fails only when the counter is full, and then the main loop is awake anyway. */
+    if (write(vm->wake_fd, &one, sizeof(one)) < 0)
+        return;
+}
+
+static void stop_with(struct vmm *vm, enum vmm_stop why, int value, const char *message)
+{
+    pthread_mutex_lock(&vm->stop_lock);
+    if (atomic_load(&vm->stop) == VMM_STOP_NONE) {
+        vm->stop_value = value;
+        if (message)
+            vmm_fail(&vm->stop_error, EIO, "%s", message);
+        atomic_store(&vm->stop, why);
+    }
+    pthread_mutex_unlock(&vm->stop_lock);
+    vmm_wake(vm);
+}
+
+void vmm_stop(struct vmm *vm, enum vmm_stop why, int value)
+{
+    stop_with(vm, why, value, NULL);
+}
+
+void vmm_stop_error(struct vmm *vm, const char *format, ...)
+{
+    char message[VIOMMU_ERROR_MESSAGE_SIZE];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    stop_with(vm, VMM_STOP_ERROR, 0, message);
+}
+
+static int create_events(struct vmm *vm, struct viommu_error *err)
+{
+    sigset_t signals;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
+    /* Blocked here and so in all threads that follow; the main loop reads them. */
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    vm->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    vm->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (vm->signal_fd < 0 || vm->wake_fd < 0)
+        return vmm_fail(err, errno, "cannot create event descriptors: %s", strerror(errno));
+    return 0;
+}
+
+static int create_devices(struct vmm *vm, struct viommu_error *err)
+{
+    size_t i;
+    int ret = 0;
+
+    for (i = 0; i < vm->options->device_count && !ret; i++)
+        ret = vmm_device_create(vm, vm->options->devices[i], err);
+    return ret;
+}
+
+static int create_boards(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    ret = vmm_ioapic_create(vm, err);
+    if (!ret)
+        ret = vmm_serial_create(vm, err);
+    if (!ret)
+        ret = vmm_platform_create(vm);
+    if (!ret)
+        ret = vmm_viommu_create(vm, err);
+    if (!ret)
+        ret = vmm_pci_host_create(vm, err);
+    return ret ? ret : create_devices(vm, err);
+}
+
+static void vmm_init(struct vmm *vm, const struct vmm_options *options)
+{
+    *vm = (struct vmm){
+        .options = options,
+        .kvm_fd = -1,
+        .vm_fd = -1,
+        .wake_fd = -1,
+        .signal_fd = -1,
+    };
+    pthread_mutex_init(&vm->stop_lock, NULL);
+    vmm_bus_init(&vm->pio);
+    vmm_bus_init(&vm->mmio);
+}
+
+static int vmm_create(struct vmm *vm, struct viommu_error *err)
+{
+    uint64_t rsdp;
+    int ret;
+
+    ret = create_events(vm, err);
+    if (!ret)
+        ret = vmm_kvm_create(vm, err);
+    if (!ret)
+        ret = vmm_vcpus_create(vm, err);
+    if (!ret)
+        ret = create_boards(vm, err);
+    if (!ret)
+        ret = vmm_acpi_build(vm, &rsdp, err);
+    return ret ? ret : vmm_boot_load(vm, rsdp, err);
+}
+
+static void vmm_destroy(struct vmm *vm)
+{
+    vmm_vcpus_destroy(vm);
+    vmm_pci_host_destroy(vm);
+    vmm_viommu_destroy(vm);
+    vmm_serial_destroy(vm);
+    vmm_ioapic_destroy(vm);
+    vmm_kvm_destroy(vm);
+    vmm_bus_fini(&vm->mmio);
+    vmm_bus_fini(&vm->pio);
+    if (vm->wake_fd >= 0)
+        close(vm->wake_fd);
+    if (vm->signal_fd >= 0)
+        close(vm->signal_fd);
+    pthread_mutex_destroy(&vm->stop_lock);
+}
+
+static void take_signal(struct vmm *vm)
+{
+    struct signalfd_siginfo info;
+
+    if (read(vm->signal_fd, &info, sizeof(info)) == sizeof(info))
+        vmm_stop(vm, VMM_STOP_SIGNAL, (int)info.ssi_signo);
+}
+
+/* Returns false when there is no more input. */
+static bool take_input(struct vmm *vm)
+{
+    size_t room = vmm_serial_room(vm->serial);
+    char buffer[256];
+    bool quit = false;
+    long got;
+
+    got = vmm_terminal_read(buffer, room < sizeof(buffer) ? room : sizeof(buffer), &quit);
+    if (got > 0)
+        vmm_serial_input(vm->serial, buffer, (size_t)got);
+    if (quit)
+        vmm_stop(vm, VMM_STOP_SIGNAL, SIGINT);
+    return got >= 0;
+}
+
+static void main_loop(struct vmm *vm)
+{
+    struct pollfd fds[] = {
+        {.fd = vm->wake_fd, .events = POLLIN},
+        {.fd = vm->signal_fd, .events = POLLIN},
+        {.fd = STDIN_FILENO},
+    };
+    bool has_input = true;
+    int timeout = -1;
+    uint64_t count;
+
+    while (atomic_load(&vm->stop) == VMM_STOP_NONE) {
+        fds[2].fd = has_input && vmm_serial_room(vm->serial) ? STDIN_FILENO : -1;
+        fds[2].events = POLLIN;
+        if (poll(fds, 3, timeout) < 0)
+            continue;
+        timeout = -1;
+        if (fds[0].revents && read(vm->wake_fd, &count, sizeof(count)) > 0)
+            timeout = OUTPUT_DELAY_MS;
+        else
+            vmm_serial_flush(vm->serial);
+        if (fds[1].revents)
+            take_signal(vm);
+        if (fds[2].revents)
+            has_input = take_input(vm);
+    }
+}
+
+/* Stop every thread, so that nothing changes any more. */
+static void vmm_halt(struct vmm *vm)
+{
+    vmm_vcpus_kick(vm);
+    vmm_vcpus_join(vm);
+    vmm_serial_flush(vm->serial);
+}
+
+static int exit_code(struct vmm *vm, struct viommu_error *err)
+{
+    switch (atomic_load(&vm->stop)) {
+    case VMM_STOP_DEBUG_EXIT:
+        return vm->stop_value << 1 | 1;
+    case VMM_STOP_SIGNAL:
+        return 128 + vm->stop_value;
+    case VMM_STOP_ERROR:
+        *err = vm->stop_error;
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Runs the machine once; *again tells whether the guest asked for a reset. */
+static int vmm_run_once(const struct vmm_options *options, bool *again, struct viommu_error *err)
+{
+    struct vmm vm;
+    int code = 1;
+
+    *again = false;
+    vmm_init(&vm, options);
+    if (!vmm_create(&vm, err)) {
+        vmm_terminal_raw();
+        if (vmm_vcpus_start(&vm, &vm.stop_error))
+            vmm_stop(&vm, VMM_STOP_ERROR, 0);
+        main_loop(&vm);
+        vmm_halt(&vm);
+        code = exit_code(&vm, err);
+        *again = atomic_load(&vm.stop) == VMM_STOP_RESET && !options->no_reboot;
+        if (!*again)
+            vmm_terminal_restore();
+        if (options->stats)
+            vmm_viommu_print_stats(&vm);
+    }
+    vmm_destroy(&vm);
+    if (!*again)
+        vmm_terminal_restore();
+    return code;
+}
+
+int vmm_run(const struct vmm_options *options, struct viommu_error *err)
+{
+    bool again = true;
+    int code = 0;
+
+    err->message[0] = '\0';
+    while (again)
+        code = vmm_run_once(options, &again, err);
+    return code;
+}
