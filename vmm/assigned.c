@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "assigned.h"
+#include "pci.h"
+#include "vmm.h"
+#include <errno.h>
+#include <stdio.h>
+#include <viommu/assign.h>
+#include <viommu/soft.h>
+
+/* The bus that the devices have on the host; any but the guest's, to tell the two apart. */
+#define HOST_BUS 0x3au
+
+static const struct vmm_assigned *assigned_of(const struct vmm_dma *dma)
+{
+    return vmm_container_of(dma, const struct vmm_assigned, dma);
+}
+
+static struct viommu_dma_request assigned_request(uint64_t address, uint64_t length)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+
+    request.address = address;
+    request.length = length;
+    return request;
+}
+
+static int assigned_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
+{
+    const struct vmm_assigned *assigned = assigned_of(dma);
+    struct viommu_dma_request request = assigned_request(address, length);
+    struct viommu_dma_result result;
+
+    request.access = VIOMMU_DMA_READ;
+    if (!vmm_pci_bus_master(assigned->fn))
+        return -EPERM;
+    return viommu_soft_device_read(assigned->device, &request, buffer, &result);
+}
+
+static int assigned_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
+                          uint64_t length)
+{
+    const struct vmm_assigned *assigned = assigned_of(dma);
+    struct viommu_dma_request request = assigned_request(address, length);
+    struct viommu_dma_result result;
+
+    request.access = VIOMMU_DMA_WRITE;
+    if (!vmm_pci_bus_master(assigned->fn))
+        return -EPERM;
+    return viommu_soft_device_write(assigned->device, &request, buffer, &result);
+}
+
+int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,
+                        struct viommu_error *err)
+{
+    struct vmm *vm = fn->vm;
+    char name[16];
+    int ret;
+
+    if (!vm->host || !vm->assign)
+        return vmm_fail(err, EINVAL,
+                        "%s: there is no host to assign it from: add --host soft to the command",
+                        fn->id.name);
+    assigned->dma.read = assigned_read;
+    assigned->dma.write = assigned_write;
+    assigned->fn = fn;
+    snprintf(name, sizeof(name), "0000:%02x:%02x.%x", HOST_BUS, fn->devfn >> 3, fn->devfn & 7);
+    ret = viommu_soft_device_add(vm->host, name, 0, &assigned->device, err);
+    if (ret)
+        return ret;
+    ret = viommu_assign_attach(vm->assign, fn->viommu, name, &assigned->attachment, err);
+    if (ret)
+        vmm_assigned_detach(assigned);
+    return ret;
+}
+
+void vmm_assigned_detach(struct vmm_assigned *assigned)
+{
+    if (assigned->attachment)
+        viommu_assign_detach(assigned->attachment);
+    if (assigned->device)
+        viommu_soft_device_remove(assigned->device);
+    assigned->attachment = NULL;
+    assigned->device = NULL;
+}

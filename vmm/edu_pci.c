@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include "edu_pci.h"
+#include "assigned.h"
+#include "device.h"
+#include "edu.h"
+#include "key_values.h"
+#include "pci.h"
+#include "vmm.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct edu_function {
+    struct vmm_pci_function fn;
+    struct vmm_edu edu;
+    struct vmm_function_dma emulated; /* one of these two is used */
+    struct vmm_assigned assigned;
+};
+
+struct edu_options {
+    bool assigned;
+    uint64_t dma_mask;
+};
+
+static struct edu_function *edu_function(struct vmm_pci_function *fn)
+{
+    return vmm_container_of(fn, struct edu_function, fn);
+}
+
+static void edu_interrupt_raise(struct vmm_edu *edu)
+{
+    struct edu_function *device = vmm_container_of(edu, struct edu_function, edu);
+
+    if (!vmm_pci_notify(&device->fn, 0))
+        vmm_pci_set_intx(&device->fn, true);
+}
+
+static void edu_interrupt_lower(struct vmm_edu *edu)
+{
+    vmm_pci_set_intx(&vmm_container_of(edu, struct edu_function, edu)->fn, false);
+}
+
+static const struct vmm_edu_ops edu_ops = {
+    .interrupt_raise = edu_interrupt_raise,
+    .interrupt_lower = edu_interrupt_lower,
+};
+
+static uint64_t edu_bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                             unsigned int size)
+{
+    (void)bar;
+    return vmm_edu_read(&edu_function(fn)->edu, offset, size);
+}
+
+static void edu_bar_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                          unsigned int size, uint64_t value)
+{
+    (void)bar;
+    vmm_edu_write(&edu_function(fn)->edu, offset, size, value);
+}
+
+static void edu_reset(struct vmm_pci_function *fn)
+{
+    vmm_edu_reset(&edu_function(fn)->edu);
+}
+
+static void edu_destroy(struct vmm_pci_function *fn)
+{
+    struct edu_function *device = edu_function(fn);
+
+    vmm_assigned_detach(&device->assigned);
+    vmm_edu_fini(&device->edu);
+    free(device);
+}
+
+static const struct vmm_pci_ops edu_pci_ops = {
+    .bar_read = edu_bar_read,
+    .bar_write = edu_bar_write,
+    .reset = edu_reset,
+    .destroy = edu_destroy,
+};
+
+static const struct vmm_pci_identity edu_identity = {
+    .name = "edu",
+    .vendor = 0x1234,
+    .device = 0x11e8,
+    .subsystem_vendor = 0x1af4,
+    .subsystem_device = 0x1100,
+    .class_code = 0xff0000,
+    .revision = 0x10,
+    .interrupt_pin = 1,
+    .express = true,
+};
+
+static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct viommu_error *err)
+{
+    const struct vmm_key *assign = &keys[0];
+
+    if (assign->value && strcmp(assign->value, "soft"))
+        return vmm_fail(err, EINVAL,
+                        "edu: assign=%s is not known; assign=soft takes it from the simulated host",
+                        assign->value);
+    options->assigned = assign->value != NULL;
+    return vmm_key_number("edu", &keys[1], 0xfff, UINT64_MAX, &options->dma_mask, err);
+}
+
+static int parse_options(const char *arguments, struct edu_options *options,
+                         struct viommu_error *err)
+{
+    struct vmm_key keys[] = {{"assign", NULL}, {"dma-mask", NULL}, {NULL, NULL}};
+    int ret = vmm_keys_parse("edu", arguments, keys, err);
+
+    options->dma_mask = VMM_EDU_DMA_MASK_DEFAULT;
+    if (!ret)
+        ret = parse_keys(keys, options, err);
+    vmm_keys_free(keys);
+    return ret;
+}
+
+static int connect_dma(struct edu_function *device, const struct edu_options *options,
+                       struct viommu_error *err)
+{
+    if (options->assigned)
+        return vmm_assigned_attach(&device->assigned, &device->fn, err);
+    return vmm_function_dma_init(&device->emulated, &device->fn, err);
+}
+
+static int build_function(struct edu_function *device, struct vmm *vm,
+                          const struct edu_options *options, struct viommu_error *err)
+{
+    int ret =
+        vmm_pci_function_init(&device->fn, vm, VMM_PCI_DEVFN_ANY, &edu_identity, &edu_pci_ops, err);
+
+    if (ret)
+        return ret;
+    vmm_pci_add_bar(&device->fn, 0, VMM_PCI_BAR_MEM32, VMM_EDU_BAR_SIZE);
+    vmm_pci_add_msi(&device->fn, 1);
+    ret = connect_dma(device, options, err);
+    if (!ret)
+        ret = vmm_pci_register(&device->fn, err);
+    if (ret) {
+        vmm_assigned_detach(&device->assigned);
+        vmm_pci_function_fini(&device->fn);
+    }
+    return ret;
+}
+
+int vmm_edu_create(struct vmm *vm, const char *arguments, struct viommu_error *err)
+{
+    struct edu_options options;
+    struct edu_function *device;
+    int ret = parse_options(arguments, &options, err);
+
+    if (ret)
+        return ret;
+    device = calloc(1, sizeof(*device));
+    if (!device)
+        return vmm_fail(err, ENOMEM, "edu: there is no memory for the device");
+    vmm_edu_init(&device->edu, &edu_ops,
+                 options.assigned ? &device->assigned.dma : &device->emulated.dma,
+                 options.dma_mask);
+    ret = build_function(device, vm, &options, err);
+    if (ret) {
+        vmm_edu_fini(&device->edu);
+        free(device);
+    }
+    return ret;
+}
