@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Sending messages to the embedder's callback. */
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MESSAGE_SIZE 1024
+
+static bool is_wanted(const struct viommu_log *log, enum viommu_log_level level)
+{
+    return log && log->fn && level <= log->level;
+}
+
+static void emit(const struct viommu_log *log, enum viommu_log_level level, uint64_t held_back,
+                 const char *format, va_list arguments) __attribute__((format(printf, 4, 0)));
+
+static void emit(const struct viommu_log *log, enum viommu_log_level level, uint64_t held_back,
+                 const char *format, va_list arguments)
+{
+    char message[MESSAGE_SIZE];
+    size_t length;
+
+    if (vsnprintf(message, sizeof(message), format, arguments) < 0)
+        return;
+    length = strlen(message);
+    if (held_back)
+        snprintf(message + length, sizeof(message) - length,
+                 " (%" PRIu64 " like it were held back)", held_back);
+    log->fn(log->opaque, level, message);
+}
+
+void log_message(const struct viommu_log *log, enum viommu_log_level level, const char *format, ...)
+{
+    va_list arguments;
+
+    if (!is_wanted(log, level))
+        return;
+    va_start(arguments, format);
+    emit(log, level, 0, format, arguments);
+    va_end(arguments);
+}
+
+void log_limited(const struct viommu_log *log, struct log_limit *limit, enum viommu_log_level level,
+                 const char *format, ...)
+{
+    va_list arguments;
+    uint64_t seen, held_back = 0;
+
+    if (!is_wanted(log, level))
+        return;
+    seen = __atomic_add_fetch(&limit->seen, 1, __ATOMIC_RELAXED);
+    if (seen > LOG_LIMIT_BURST) {
+        uint64_t bursts = seen / LOG_LIMIT_BURST;
+
+        if (seen % LOG_LIMIT_BURST || (bursts & (bursts - 1)))
+            return;
+        held_back = seen / 2 - 1;
+    }
+    va_start(arguments, format);
+    emit(log, level, held_back, format, arguments);
+    va_end(arguments);
+}
