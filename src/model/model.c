@@ -17,7 +17,7 @@ VIOMMU_EXPORT void viommu_reset(struct viommu *viommu)
 
 VIOMMU_EXPORT uint64_t viommu_mmio_size(const struct viommu *viommu)
 {
-    return viommu->ops->mmio_size;
+    return viommu->ops->mmio_size(viommu);
 }
 
 VIOMMU_EXPORT uint64_t viommu_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size)

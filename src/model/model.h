@@ -8,7 +8,7 @@
 
 struct viommu_model_ops {
     const char *name; /* "vtd" */
-    uint64_t mmio_size;
+    uint64_t (*mmio_size)(const struct viommu *viommu);
     void (*destroy)(struct viommu *viommu);
     void (*reset)(struct viommu *viommu);
     uint64_t (*mmio_read)(struct viommu *viommu, uint64_t offset, unsigned int size);

@@ -59,13 +59,14 @@ static void vtd_reset(struct viommu *viommu)
     pthread_mutex_unlock(&vtd->lock);
 }
 
-/* The three properties are what the user chose; nothing of any host is known here. */
 static uint64_t vtd_get_cap(const struct viommu *viommu)
 {
-    const struct viommu_vtd_options *options = &((const struct vtd *)viommu)->options;
+    return vtd_options_viommu_cap(&((const struct vtd *)viommu)->options);
+}
 
-    return options->hw_nested && options->scalable && options->first_stage ? VIOMMU_CAP_HW_NESTED
-                                                                           : 0;
+static uint64_t vtd_mmio_size(const struct viommu *viommu)
+{
+    return vtd_options_mmio_size(&((const struct vtd *)viommu)->options);
 }
 
 static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stats)
@@ -81,7 +82,7 @@ static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stat
 
 static const struct viommu_model_ops vtd_ops = {
     .name = "vtd",
-    .mmio_size = VTD_MMIO_SIZE,
+    .mmio_size = vtd_mmio_size,
     .destroy = vtd_destroy,
     .reset = vtd_reset,
     .mmio_read = vtd_mmio_read,

@@ -32,10 +32,9 @@
 #include "memory/memory.h"
 #include "model/model.h"
 
-/* Bytes of register space: the registers, IOTLB and fault records lie in the first page
- * (VT-d 5.0, 11.1). */
-#define VTD_MMIO_SIZE 4096
-#define VTD_WORDS     (VTD_MMIO_SIZE / 4)
+/* Bytes of register space at most. One page, or two when the fault records need them:
+ * vtd_options_mmio_size() (VT-d 5.0, 11.1). */
+#define VTD_MMIO_SIZE_MAX 8192
 
 /*
  * How requests are translated at this moment, in one word that DMA reads without a lock: the
@@ -69,9 +68,10 @@ struct vtd {
     uint64_t ecap; /* ECAP_REG */
 
     pthread_mutex_t lock;
-    uint32_t words[VTD_WORDS]; /* the registers; accessed by registers.c and fault.c */
-    uint64_t root;             /* RTADDR_REG as latched by the last SRTP */
-    uint64_t translation;      /* see above; atomic */
+    /* The registers: two of 32 bits or one of 64 bits each, so that no read tears. Atomic. */
+    uint64_t registers[VTD_MMIO_SIZE_MAX / 8];
+    uint64_t root;        /* RTADDR_REG as latched by the last SRTP */
+    uint64_t translation; /* see above; atomic */
 
     pthread_mutex_t fault_lock;
     unsigned int fault_next; /* index of the next fault record to write */
@@ -99,13 +99,20 @@ static inline struct vtd *vtd_of(struct viommu *viommu)
 int vtd_options_check(const struct viommu_vtd_options *options, struct viommu_error *error);
 uint64_t vtd_options_cap(const struct viommu_vtd_options *options);
 uint64_t vtd_options_ecap(const struct viommu_vtd_options *options);
+/* 4096, or 8192 with many fault records. */
+uint64_t vtd_options_mmio_size(const struct viommu_vtd_options *options);
+/* The VIOMMU_CAP_* bits. hw_nested promises to nest what the guest puts into a first stage: without
+ * scalable mode and first stage there is nothing to promise, and the bit is not reported. */
+uint64_t vtd_options_viommu_cap(const struct viommu_vtd_options *options);
 
 /* registers.c */
 void vtd_registers_reset(struct vtd *vtd);
 uint64_t vtd_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size);
 void vtd_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size, uint64_t value);
 /* Read and change a register from inside, not subject to the write masks. offset is the register's.
+ * Each is one atomic access; vtd_change32() clears and then sets bits, and returns what was there.
  */
+uint32_t vtd_change32(struct vtd *vtd, unsigned int offset, uint32_t clear, uint32_t set);
 uint32_t vtd_get32(const struct vtd *vtd, unsigned int offset);
 uint64_t vtd_get64(const struct vtd *vtd, unsigned int offset);
 void vtd_set32(struct vtd *vtd, unsigned int offset, uint32_t value);
@@ -119,8 +126,8 @@ enum vtd_event {
     VTD_EVENT_COUNT
 };
 
-/* fault.c. Send the MSI of an event, or leave it pending when masked. Callable with or without
- * vtd->lock. */
+/* fault.c. An event's status was empty and is not any more: send its MSI, or leave it pending when
+ * masked. Callable with or without vtd->lock. */
 void vtd_event_raise(struct vtd *vtd, enum vtd_event event);
 /* The event's control register was written, or a status bit cleared: send or drop what is pending.
  */
@@ -135,18 +142,29 @@ struct vtd_fault {
     uint8_t access; /* VIOMMU_DMA_* */
     uint8_t type;   /* enum viommu_dma_type */
     bool qualified; /* may be suppressed by fault-processing-disable of the entry */
+    bool disabled;  /* and that is set */
 };
 /* Record a fault and raise its event. Any thread, not within a read-side section. */
 void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault);
 /* An error of the invalidation queue or of a device: sets FSTS bits (IQE, ITE, ICE, PFO ...) and
  * raises the event. */
 void vtd_fault_status(struct vtd *vtd, uint32_t fsts_bits);
+/* The guest cleared fault bits of records, or of FSTS: bring the summary up to date. */
+void vtd_fault_update(struct vtd *vtd);
 
-/* command.c: register write handlers, and turning TE, SRTP and the mode into vtd->translation. */
+/* command.c: register write handlers, under vtd->lock. The register was stored already; command is
+ * what it holds. */
+void vtd_command_global(struct vtd *vtd, uint64_t command);
+void vtd_command_context(struct vtd *vtd, uint64_t command);
+void vtd_command_iotlb(struct vtd *vtd, uint64_t command);
+/* command.c: turn TES and the latched root into vtd->translation; nothing of before stays. */
 void vtd_translation_update(struct vtd *vtd);
 
-/* queue.c: run descriptors up to the tail. Under vtd->lock. */
+/* queue.c: run descriptors up to the tail, when the queue is enabled and has no error. Under
+ * vtd->lock. */
 void vtd_queue_run(struct vtd *vtd);
+/* Switch it on or off: the head returns to the first descriptor. */
+void vtd_queue_enable(struct vtd *vtd, bool on);
 
 /*
  * invalidate.c. A request of the guest, from the queue or the registers, in one form. Under
