@@ -8,5 +8,6 @@
 #define CLI_EXIT_USAGE 2
 
 int cli_run(int argc, char **argv);
+int cli_demo(int argc, char **argv);
 
 #endif

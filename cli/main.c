@@ -9,6 +9,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"run", cli_run, "run a guest behind a virtual IOMMU, on KVM"},
+    {"demo", cli_demo, "tell the nested story on the simulated host"},
 };
 
 static void print_usage(FILE *to)
