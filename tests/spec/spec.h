@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rules of a specification, one check each. A test program is a table of rules:
+ *
+ *     static const struct spec_rule rules[] = {
+ *         {"VTD-11.4.4-1", "11.4.4", "A reserved bit of GCMD_REG has no effect.",
+ * reserved_command},
+ *     };
+ *     int main(int argc, char **argv)
+ *     {
+ *         return spec_main(argc, argv, "VT-d 5.0", rules, SPEC_COUNT(rules));
+ *     }
+ *
+ * Run, it checks all; with --list it prints the rules instead, from which scripts/vtd-coverage
+ * makes docs/vtd-coverage.md.
+ */
+#ifndef SPEC_H
+#define SPEC_H
+
+/* cmocka.h needs these before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+struct spec_rule {
+    const char *id;      /* "VTD-<section>-<n>", unique over all programs */
+    const char *section; /* of the specification: "11.4.4" */
+    const char *rule;    /* in own words, one sentence, no tab */
+    void (*check)(void **state);
+};
+
+#define SPEC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Exit code 0 when all checks pass. --list: one line "section, rule, id" for each, between tabs. */
+int spec_main(int argc, char **argv, const char *specification, const struct spec_rule *rules,
+              size_t count);
+
+#endif
