@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 
-VIOMMU_EXPORT int viommu_assign_create(struct viommu_assign **out, struct viommu_host *host,
-                                       struct viommu_memory *memory, const struct viommu_log *log,
-                                       struct viommu_error *error)
+int viommu_assign_create(struct viommu_assign **out, struct viommu_host *host,
+                         struct viommu_memory *memory, const struct viommu_log *log,
+                         struct viommu_error *error)
 {
     struct viommu_assign *assign;
 
@@ -33,7 +33,7 @@ VIOMMU_EXPORT int viommu_assign_create(struct viommu_assign **out, struct viommu
     return 0;
 }
 
-VIOMMU_EXPORT void viommu_assign_destroy(struct viommu_assign *assign)
+void viommu_assign_destroy(struct viommu_assign *assign)
 {
     struct viommu_assigned_device *device;
 
@@ -91,13 +91,13 @@ unbind:
     return ret;
 }
 
-VIOMMU_EXPORT int viommu_assign_attach(struct viommu_assign *assign,
-                                       const struct viommu_pci_device *device, const char *name,
-                                       struct viommu_assigned_device **out,
-                                       struct viommu_error *error)
+int viommu_assign_attach(struct viommu_assign *assign, const struct viommu_pci_device *device,
+                         const char *name, struct viommu_assigned_device **out,
+                         struct viommu_error *error)
 {
     struct viommu_assigned_device *assigned = calloc(1, sizeof(*assigned));
-    struct viommu_error cause; /* tried and failed steps of an attach that succeeds write it too */
+    struct viommu_error cause = {
+        0}; /* tried and failed steps of an attach that succeeds write it too */
     int ret;
 
     if (!assigned)
@@ -115,7 +115,7 @@ VIOMMU_EXPORT int viommu_assign_attach(struct viommu_assign *assign,
     return ret;
 }
 
-VIOMMU_EXPORT void viommu_assign_detach(struct viommu_assigned_device *device)
+void viommu_assign_detach(struct viommu_assigned_device *device)
 {
     struct viommu_assign *assign = device->assign;
 
@@ -127,7 +127,7 @@ VIOMMU_EXPORT void viommu_assign_detach(struct viommu_assigned_device *device)
     free(device);
 }
 
-VIOMMU_EXPORT struct viommu_host_device *
+struct viommu_host_device *
 viommu_assigned_device_host_device(const struct viommu_assigned_device *device)
 {
     return device->host_device;

@@ -4,45 +4,44 @@
 
 #include <stddef.h>
 
-VIOMMU_EXPORT void viommu_destroy(struct viommu *viommu)
+void viommu_destroy(struct viommu *viommu)
 {
     if (viommu)
         viommu->ops->destroy(viommu);
 }
 
-VIOMMU_EXPORT void viommu_reset(struct viommu *viommu)
+void viommu_reset(struct viommu *viommu)
 {
     viommu->ops->reset(viommu);
 }
 
-VIOMMU_EXPORT uint64_t viommu_mmio_size(const struct viommu *viommu)
+uint64_t viommu_mmio_size(const struct viommu *viommu)
 {
     return viommu->ops->mmio_size(viommu);
 }
 
-VIOMMU_EXPORT uint64_t viommu_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size)
+uint64_t viommu_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size)
 {
     return viommu->ops->mmio_read(viommu, offset, size);
 }
 
-VIOMMU_EXPORT void viommu_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size,
-                                     uint64_t value)
+void viommu_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size, uint64_t value)
 {
     viommu->ops->mmio_write(viommu, offset, size, value);
 }
 
-VIOMMU_EXPORT int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
-                                     struct viommu_error *error)
+int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
+                       struct viommu_error *error)
 {
     return viommu_pci_bus_set_iommu(bus, viommu->ops->pci_ops, viommu, error);
 }
 
-VIOMMU_EXPORT uint64_t viommu_get_cap(const struct viommu *viommu)
+uint64_t viommu_get_cap(const struct viommu *viommu)
 {
     return viommu->ops->get_cap(viommu);
 }
 
-VIOMMU_EXPORT void viommu_get_stats(const struct viommu *viommu, struct viommu_stats *stats)
+void viommu_get_stats(const struct viommu *viommu, struct viommu_stats *stats)
 {
     viommu->ops->get_stats(viommu, stats);
 }

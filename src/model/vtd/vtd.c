@@ -110,8 +110,8 @@ static struct vtd *new_unit(const struct viommu_vtd_options *options)
     return vtd;
 }
 
-VIOMMU_EXPORT int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *options,
-                                    struct viommu_error *error)
+int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *options,
+                      struct viommu_error *error)
 {
     struct viommu_vtd_options copy;
     struct vtd *vtd;

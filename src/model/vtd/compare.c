@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* What the guest was promised against what a host has: every mismatch at once. */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "model/vtd/register_map.h"
+#include "model/vtd/vtd.h"
+
+/* When a rule counts. */
+enum scope {
+    NESTING,   /* what the guest's first-stage tables ask of the host's walk */
+    EVERYWHERE /* what the host does on behalf of any assigned device */
+};
+
+/* A property that is on needs a bit of the host's CAP (0) or ECAP (1). */
+struct flag_rule {
+    size_t property; /* offset in struct viommu_vtd_options */
+    enum scope scope;
+    unsigned int index;
+    uint64_t bit;
+    const char *text; /* promise, what the host lacks, remedy */
+};
+
+#define PROPERTY(name) offsetof(struct viommu_vtd_options, name)
+
+/* VT-d 5.0, 11.4.2 (CAP) and 11.4.3 (ECAP). */
+static const struct flag_rule flag_rules[] = {
+    {PROPERTY(hw_nested), NESTING, 1, VTD_ECAP_NEST, "nesting: host ECAP.NEST=0 (hw-nested=off)"},
+    {PROPERTY(hw_nested), NESTING, 1, VTD_ECAP_SSTS,
+     "a nested second stage: host ECAP.SSTS=0 (hw-nested=off)"},
+    {PROPERTY(scalable), NESTING, 1, VTD_ECAP_SMTS,
+     "scalable mode: host ECAP.SMTS=0 (scalable=off)"},
+    {PROPERTY(first_stage), NESTING, 1, VTD_ECAP_FSTS,
+     "first-stage tables: host ECAP.FSTS=0 (first-stage=off)"},
+    {PROPERTY(large_1g), NESTING, 0, VTD_CAP_FS1GP, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
+    {PROPERTY(supervisor), NESTING, 1, VTD_ECAP_SRS,
+     "supervisor requests: host ECAP.SRS=0 (supervisor=off)"},
+    {PROPERTY(execute), NESTING, 1, VTD_ECAP_ERS,
+     "execute requests: host ECAP.ERS=0 (execute=off)"},
+    {PROPERTY(extended_accessed), NESTING, 1, VTD_ECAP_EAFS,
+     "the extended-accessed flag: host ECAP.EAFS=0 (extended-accessed=off)"},
+    {PROPERTY(coherent), NESTING, 1, VTD_ECAP_SMPWCS,
+     "coherent page walks: host ECAP.SMPWCS=0 (coherent=off)"},
+    {PROPERTY(snoop_control), EVERYWHERE, 1, VTD_ECAP_SC,
+     "snoop control: host ECAP.SC=0 (snoop-control=off)"},
+    {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DRD, "read draining: host CAP.DRD=0 (drain=off)"},
+    {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DWD, "write draining: host CAP.DWD=0 (drain=off)"},
+};
+
+struct comparison {
+    const struct viommu_vtd_options *options;
+    const struct viommu_host_device *device;
+    const struct viommu_host_hw_info *info;
+    bool nests;
+    struct viommu_error *error;
+    unsigned int mismatches;
+};
+
+static void mismatch(struct comparison *comparison, const char *text)
+{
+    if (!comparison->mismatches++)
+        error_set(comparison->error, -EOPNOTSUPP,
+                  "host %s does not keep what the guest is promised",
+                  comparison->info->name[0] ? comparison->info->name : "IOMMU");
+    error_append(comparison->error, "%s %s", comparison->mismatches == 1 ? ":" : ";", text);
+}
+
+static void compare_flags(struct comparison *comparison)
+{
+    for (size_t i = 0; i < sizeof(flag_rules) / sizeof(flag_rules[0]); i++) {
+        const struct flag_rule *rule = &flag_rules[i];
+        const bool *promised = (const void *)((const char *)comparison->options + rule->property);
+
+        if ((rule->scope == NESTING && !comparison->nests) || !*promised)
+            continue;
+        if (!(comparison->info->registers[rule->index] & rule->bit))
+            mismatch(comparison, rule->text);
+    }
+}
+
+static void compare_number(struct comparison *comparison, unsigned int promised, unsigned int has,
+                           const char *what, const char *remedy)
+{
+    char text[160];
+
+    if (promised <= has)
+        return;
+    snprintf(text, sizeof(text), "%u bits of %s: host has %u (%s)", promised, what, has, remedy);
+    mismatch(comparison, text);
+}
+
+/* Bits that the second stage translates: SAGAW says what it can walk, MGAW what it may be given. */
+static unsigned int second_stage_width(uint64_t cap)
+{
+    unsigned int mgaw = field_get(VTD_CAP_MGAW, cap) + 1;
+    unsigned int sagaw = field_get(VTD_CAP_SAGAW, cap);
+    unsigned int width = sagaw & VTD_SAGAW_57 ? 57 : sagaw & VTD_SAGAW_48 ? 48 : 39;
+
+    if (!(sagaw & (VTD_SAGAW_39 | VTD_SAGAW_48 | VTD_SAGAW_57)))
+        return 0;
+    return width < mgaw ? width : mgaw;
+}
+
+static unsigned int pasid_width(uint64_t ecap)
+{
+    return ecap & VTD_ECAP_PASID ? field_get(VTD_ECAP_PSS, ecap) + 1 : 0;
+}
+
+/*
+ * GPAs are the input of the nesting parent. IOVAs of the guest's second-stage tables are those of a
+ * shadow; a guest that may use the first stage has them only when it chooses legacy mode.
+ */
+static void compare_widths(struct comparison *comparison)
+{
+    const struct viommu_vtd_options *options = comparison->options;
+    unsigned int width = second_stage_width(comparison->info->registers[0]);
+    char remedy[24];
+
+    snprintf(remedy, sizeof(remedy), "haw=%u", width);
+    compare_number(comparison, options->host_address_width, width, "guest physical address",
+                   width < 32 ? "no setting helps" : remedy);
+    compare_number(comparison, options->address_width, width, "IOVA",
+                   width < 39 ? "no setting helps" : "aw=39");
+    compare_number(comparison, options->pasid_bits, pasid_width(comparison->info->registers[1]),
+                   "PASID", "pasid-bits");
+}
+
+/* What no host can make good for an assigned device. */
+static void compare_model(struct comparison *comparison)
+{
+    const struct viommu_vtd_options *options = comparison->options;
+
+    if (!options->caching_mode)
+        mismatch(comparison, "caching mode is off: the guest would not tell of mappings that it "
+                             "adds (caching-mode=on)");
+    if (options->dirty_tracking)
+        mismatch(comparison, "second-stage accessed and dirty bits: a host sets none in the "
+                             "guest's table (ad=off)");
+    if (options->scalable && options->first_stage && !comparison->nests)
+        mismatch(comparison, "first-stage tables: without hw-nested the host cannot walk them "
+                             "(first-stage=off)");
+}
+
+int vtd_compare_host(const struct viommu_vtd_options *options,
+                     const struct viommu_host_device *device, struct viommu_error *error)
+{
+    struct comparison comparison = {
+        .options = options,
+        .device = device,
+        .info = viommu_host_device_info(device),
+        .nests = vtd_options_viommu_cap(options) & VIOMMU_CAP_HW_NESTED,
+        .error = error,
+    };
+
+    if (comparison.nests && !viommu_host_device_is_nest_parent(device))
+        mismatch(&comparison, "a nesting parent: the host made none (hw-nested=off)");
+    if (comparison.info->type == VIOMMU_HOST_IOMMU_VTD) {
+        compare_flags(&comparison);
+        compare_widths(&comparison);
+    } else if (comparison.nests) {
+        mismatch(&comparison, "VT-d nesting: the host's IOMMU is no VT-d (hw-nested=off)");
+    }
+    compare_model(&comparison);
+    return comparison.mismatches ? -EOPNOTSUPP : 0;
+}
