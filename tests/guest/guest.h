@@ -34,6 +34,7 @@ int read_link_name(char *buf, size_t size, const char *path_fmt, ...) PRINTF(3, 
 /* The first function of this vendor and device ID; false when there is none. */
 bool find_pci_function(char *addr, size_t size, uint64_t vendor, uint64_t device);
 void sleep_ms(int ms);
+int64_t now_ms(void);
 
 /* klog.c: the guest kernel's log, from a moment on */
 struct klog {

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static bool klog_open(struct klog *log, int whence)
@@ -39,14 +38,6 @@ static bool contains_all(const char *text, const char *const parts[])
             return false;
     }
     return true;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* One read gives one record, "priority,sequence,time,flags;text\n"; EPIPE means some were lost. */
