@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* The host IOMMU device: one attached device, and what its IOMMU can do. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "host/host.h"
+
+struct viommu_host_device {
+    struct viommu_host *host;
+    uint32_t device_id;
+    uint32_t ioas_id;
+    uint32_t hwpt_id;
+    bool nest_parent;
+    struct viommu_host_hw_info info;
+};
+
+int host_device_create(struct viommu_host_device **out, struct viommu_host *host,
+                       uint32_t device_id, uint32_t ioas_id, uint32_t hwpt_id, bool nest_parent,
+                       struct viommu_error *error)
+{
+    struct viommu_host_device *device = calloc(1, sizeof(*device));
+
+    if (!device)
+        return error_set(error, -ENOMEM, "No memory for the host IOMMU device of device %u",
+                         device_id);
+    device->host = host;
+    device->device_id = device_id;
+    device->ioas_id = ioas_id;
+    device->hwpt_id = hwpt_id;
+    device->nest_parent = nest_parent;
+    device->info.size = sizeof(device->info);
+    *out = device;
+    return 0;
+}
+
+int host_device_realize(struct viommu_host_device *device, struct viommu_error *error)
+{
+    return viommu_host_hw_info(device->host, device->device_id, &device->info, error);
+}
+
+void host_device_destroy(struct viommu_host_device *device)
+{
+    free(device);
+}
+
+struct viommu_host *viommu_host_device_host(const struct viommu_host_device *device)
+{
+    return device->host;
+}
+
+uint32_t viommu_host_device_id(const struct viommu_host_device *device)
+{
+    return device->device_id;
+}
+
+const struct viommu_host_hw_info *viommu_host_device_info(const struct viommu_host_device *device)
+{
+    return &device->info;
+}
+
+uint32_t viommu_host_device_parent_hwpt(const struct viommu_host_device *device)
+{
+    return device->hwpt_id;
+}
+
+uint32_t viommu_host_device_ioas(const struct viommu_host_device *device)
+{
+    return device->ioas_id;
+}
+
+bool viommu_host_device_is_nest_parent(const struct viommu_host_device *device)
+{
+    return device->nest_parent;
+}
+
+int viommu_host_device_attach(struct viommu_host_device *device, uint32_t pasid, uint32_t hwpt_id,
+                              struct viommu_error *error)
+{
+    return viommu_host_attach(device->host, device->device_id, pasid, hwpt_id, error);
+}
+
+int viommu_host_device_detach(struct viommu_host_device *device, uint32_t pasid,
+                              struct viommu_error *error)
+{
+    return viommu_host_detach(device->host, device->device_id, pasid, error);
+}
+
+int viommu_host_device_set_fault_handler(struct viommu_host_device *device,
+                                         viommu_host_fault_fn *fn, void *opaque,
+                                         struct viommu_error *error)
+{
+    struct viommu_host *host = device->host;
+    struct viommu_error own;
+    int ret = host_call_begin(host, VIOMMU_HOST_CALL_SET_FAULT_HANDLER, &own);
+
+    if (!ret && !host->ops->set_fault_handler)
+        ret = error_set(&own, -EOPNOTSUPP, "Host %s cannot tell the faults of a device",
+                        host->ops->name);
+    if (!ret)
+        ret = host->ops->set_fault_handler(host->opaque, device->device_id, fn, opaque, &own);
+    return host_call_end(host, VIOMMU_HOST_CALL_SET_FAULT_HANDLER, ret, &own, error);
+}
