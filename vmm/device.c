@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "device.h"
+#include "edu_pci.h"
+#include "virtio_blk.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 const struct vmm_device_kind vmm_device_kinds[] = {
+    {"edu", VMM_EDU_ARGUMENTS, vmm_edu_create},
+    {"virtio-blk", VMM_VIRTIO_BLK_ARGUMENTS, vmm_virtio_blk_create},
     {NULL, NULL, NULL},
 };
 

@@ -49,7 +49,10 @@ struct vmm_pci_ops {
     void (*reset)(struct vmm_pci_function *fn);
     /* Optional. The guest switched bus mastering on or off. */
     void (*bus_master)(struct vmm_pci_function *fn, bool enabled);
-    /* The machine is going away; all vCPU threads are gone. Frees the device. */
+    /*
+     * The machine is going away; all vCPU threads are gone. Frees the device with its `fn`, whose
+     * contents we release.
+     */
     void (*destroy)(struct vmm_pci_function *fn);
 };
 
@@ -116,7 +119,8 @@ struct vmm_pci_function {
     struct vmm_pci_bar bars[VMM_PCI_BARS];
     struct vmm_pci_msi msi;
     struct vmm_pci_msix msix;
-    bool intx_level; /* what the device asserts, before Interrupt Disable */
+    uint8_t *power_on; /* configuration space as a function-level reset leaves it */
+    bool intx_level;   /* what the device asserts, before Interrupt Disable */
     bool intx_driven;
     bool registered;
 };

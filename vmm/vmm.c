@@ -5,11 +5,11 @@
 #include "device.h"
 #include "ioapic.h"
 #include "kvm.h"
+#include "library.h"
 #include "pci_host.h"
 #include "platform.h"
 #include "serial.h"
 #include "terminal.h"
-#include "viommu.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -99,7 +99,7 @@ static int create_boards(struct vmm *vm, struct viommu_error *err)
     if (!ret)
         ret = vmm_platform_create(vm);
     if (!ret)
-        ret = vmm_viommu_create(vm, err);
+        ret = vmm_library_create(vm, err);
     if (!ret)
         ret = vmm_pci_host_create(vm, err);
     return ret ? ret : create_devices(vm, err);
@@ -140,7 +140,7 @@ static void vmm_destroy(struct vmm *vm)
 {
     vmm_vcpus_destroy(vm);
     vmm_pci_host_destroy(vm);
-    vmm_viommu_destroy(vm);
+    vmm_library_destroy(vm);
     vmm_serial_destroy(vm);
     vmm_ioapic_destroy(vm);
     vmm_kvm_destroy(vm);
@@ -247,7 +247,7 @@ static int vmm_run_once(const struct vmm_options *options, bool *again, struct v
         if (!*again)
             vmm_terminal_restore();
         if (options->stats)
-            vmm_viommu_print_stats(&vm);
+            vmm_library_print_stats(&vm);
     }
     vmm_destroy(&vm);
     if (!*again)

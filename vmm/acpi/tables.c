@@ -5,7 +5,7 @@
 #include "../irq.h"
 #include "../platform.h"
 #include "../vmm.h"
-#include "dsdt.h"
+#include "dsdt.hex"
 #include <errno.h>
 #include <string.h>
 #include <viommu/acpi.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "viommu.h"
+#include "library.h"
 #include "device.h"
 #include "irq.h"
 #include "vmm.h"
@@ -146,7 +146,7 @@ static int put_on_bus(struct vmm *vm, struct viommu_error *err)
                : 0;
 }
 
-int vmm_viommu_create(struct vmm *vm, struct viommu_error *err)
+int vmm_library_create(struct vmm *vm, struct viommu_error *err)
 {
     int ret;
 
@@ -162,7 +162,7 @@ int vmm_viommu_create(struct vmm *vm, struct viommu_error *err)
     return ret;
 }
 
-void vmm_viommu_destroy(struct vmm *vm)
+void vmm_library_destroy(struct vmm *vm)
 {
     viommu_assign_destroy(vm->assign);
     viommu_host_destroy(vm->host);
@@ -235,7 +235,7 @@ static void print_counters(const char *prefix, const struct counter *counters, s
     }
 }
 
-void vmm_viommu_print_stats(struct vmm *vm)
+void vmm_library_print_stats(struct vmm *vm)
 {
     struct viommu_stats stats = {.size = sizeof(stats)};
     struct viommu_soft_census census = {.size = sizeof(census)};

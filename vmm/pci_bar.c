@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* Base address registers: PCI 3.0, 6.2.5. */
+#include "pci_internal.h"
+#include <errno.h>
+
+#define BAR_IO           0x1u
+#define BAR_MEM64        0x4u
+#define BAR_FLAGS_IO     0x3u
+#define BAR_FLAGS_MEMORY 0xfu
+#define PORTS_END        0x10000u
+#define PAGE_SIZE_4K     4096ull
+
+static unsigned int bar_register(const struct vmm_pci_bar *bar)
+{
+    return PCI_REG_BAR0 + 4 * (unsigned int)(bar - bar->fn->bars);
+}
+
+void vmm_pci_add_bar(struct vmm_pci_function *fn, unsigned int index, enum vmm_pci_bar_type type,
+                     uint64_t size)
+{
+    struct vmm_pci_bar *bar = &fn->bars[index];
+    uint32_t flags = type == VMM_PCI_BAR_IO ? BAR_IO : type == VMM_PCI_BAR_MEM64 ? BAR_MEM64 : 0;
+    unsigned int at;
+
+    *bar = (struct vmm_pci_bar){.type = type, .size = size, .fn = fn};
+    at = bar_register(bar);
+    vmm_pci_put32(fn->config, at, flags);
+    vmm_pci_put32(fn->write_mask, at, (uint32_t) ~(size - 1));
+    if (type == VMM_PCI_BAR_MEM64)
+        vmm_pci_put32(fn->write_mask, at + 4, (uint32_t)(~(size - 1) >> 32));
+}
+
+static uint64_t bar_address(const struct vmm_pci_bar *bar)
+{
+    const uint8_t *config = bar->fn->config;
+    unsigned int at = bar_register(bar);
+    uint64_t address = vmm_pci_get32(config, at);
+
+    if (bar->type == VMM_PCI_BAR_IO)
+        return address & ~(uint64_t)BAR_FLAGS_IO;
+    if (bar->type == VMM_PCI_BAR_MEM64)
+        address |= (uint64_t)vmm_pci_get32(config, at + 4) << 32;
+    return address & ~(uint64_t)BAR_FLAGS_MEMORY;
+}
+
+/* Take `size` bytes, aligned to it, from [*next, end). Returns 0 when there is no room. */
+static uint64_t take(uint64_t *next, uint64_t end, uint64_t size)
+{
+    uint64_t address = (*next + size - 1) & ~(size - 1);
+
+    if (address < *next || address >= end || end - address < size)
+        return 0;
+    *next = address + size;
+    return address;
+}
+
+static int assign_bar(struct vmm_pci_host *pci, struct vmm_pci_bar *bar, struct viommu_error *err)
+{
+    const char *what = bar->type == VMM_PCI_BAR_IO ? "I/O ports" : "memory below 4 GiB";
+    unsigned int at = bar_register(bar);
+    uint64_t size = bar->size;
+    uint64_t next = pci->next_port;
+    uint64_t address;
+
+    if (bar->type == VMM_PCI_BAR_IO) {
+        address = take(&next, PORTS_END, size);
+        pci->next_port = (uint32_t)next;
+    } else {
+        /* A page of its own, so that a guest can give the BAR to a process. */
+        size = size < PAGE_SIZE_4K ? PAGE_SIZE_4K : size;
+        address = take(&pci->next_memory, VMM_PCI_WINDOW_END + 1, size);
+    }
+    if (!address)
+        return vmm_fail(err, ENOSPC, "no room for BAR %u of %s: 0x%llx bytes of %s",
+                        (unsigned int)(bar - bar->fn->bars), bar->fn->id.name,
+                        (unsigned long long)bar->size, what);
+    vmm_pci_put32(bar->fn->config, at, (uint32_t)address | vmm_pci_get32(bar->fn->config, at));
+    return 0;
+}
+
+int vmm_pci_bars_assign(struct vmm_pci_function *fn, struct viommu_error *err)
+{
+    unsigned int i;
+    int ret = 0;
+
+    for (i = 0; i < VMM_PCI_BARS && !ret; i++) {
+        if (fn->bars[i].type != VMM_PCI_BAR_NONE)
+            ret = assign_bar(fn->vm->pci, &fn->bars[i], err);
+    }
+    return ret;
+}
+
+static uint64_t bar_read(void *opaque, uint64_t offset, unsigned int size)
+{
+    struct vmm_pci_bar *bar = opaque;
+    struct vmm_pci_function *fn = bar->fn;
+    unsigned int index = (unsigned int)(bar - fn->bars);
+    struct vmm_pci_host *pci = fn->vm->pci;
+    uint64_t value;
+
+    if (!vmm_pci_msix_decodes(fn, index, offset))
+        return fn->ops->bar_read(fn, index, offset, size);
+    pthread_mutex_lock(&pci->lock);
+    value = vmm_pci_msix_read(fn, offset, size);
+    pthread_mutex_unlock(&pci->lock);
+    return value;
+}
+
+static void bar_write(void *opaque, uint64_t offset, unsigned int size, uint64_t value)
+{
+    struct vmm_pci_bar *bar = opaque;
+    struct vmm_pci_function *fn = bar->fn;
+    unsigned int index = (unsigned int)(bar - fn->bars);
+    struct vmm_pci_host *pci = fn->vm->pci;
+
+    if (!vmm_pci_msix_decodes(fn, index, offset)) {
+        fn->ops->bar_write(fn, index, offset, size, value);
+        return;
+    }
+    pthread_mutex_lock(&pci->lock);
+    vmm_pci_msix_write(fn, offset, size, value);
+    pthread_mutex_unlock(&pci->lock);
+}
+
+static const struct vmm_bus_ops bar_ops = {bar_read, bar_write};
+
+static struct vmm_bus *bar_bus(const struct vmm_pci_bar *bar)
+{
+    return bar->type == VMM_PCI_BAR_IO ? &bar->fn->vm->pio : &bar->fn->vm->mmio;
+}
+
+static bool bar_enabled(const struct vmm_pci_bar *bar)
+{
+    uint16_t command = vmm_pci_get16(bar->fn->config, PCI_REG_COMMAND);
+
+    return command & (bar->type == VMM_PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
+}
+
+static void bar_unmap(struct vmm_pci_bar *bar)
+{
+    if (!bar->mapped || (bar_enabled(bar) && bar_address(bar) == bar->address))
+        return;
+    vmm_bus_remove(bar_bus(bar), bar->address, bar);
+    bar->mapped = false;
+}
+
+/* Fails silently where something else is: of two BARs at one place the first one is decoded. */
+static void bar_map(struct vmm_pci_bar *bar)
+{
+    if (bar->mapped || bar->type == VMM_PCI_BAR_NONE || !bar_enabled(bar))
+        return;
+    bar->address = bar_address(bar);
+    if (bar->type == VMM_PCI_BAR_IO && bar->address + bar->size > PORTS_END)
+        return;
+    bar->mapped = !vmm_bus_add(bar_bus(bar), bar->address, bar->size, &bar_ops, bar);
+}
+
+/* A place that one BAR leaves may be what another one waits for, so all are looked at. */
+void vmm_pci_bars_update(struct vmm_pci_function *fn)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+    unsigned int i;
+    size_t k;
+
+    for (i = 0; i < VMM_PCI_BARS; i++)
+        bar_unmap(&fn->bars[i]);
+    for (k = 0; k < pci->count; k++) {
+        for (i = 0; i < VMM_PCI_BARS; i++)
+            bar_map(&pci->functions[pci->order[k]]->bars[i]);
+    }
+}

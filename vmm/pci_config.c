@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* Guest accesses to the configuration space of one function. */
+#include "pci_internal.h"
+#include <string.h>
+
+#define EXPRESS_DEVICE_CONTROL 0x08u
+#define EXPRESS_START_FLR      0x80u /* in the high byte */
+
+/* What an access caused that must be told to the device without the lock. */
+struct config_effects {
+    bool watched;
+    bool reset;
+    bool master_changed;
+};
+
+static bool is_watched(const struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
+{
+    return memchr(fn->watched + offset, 1, size) != NULL;
+}
+
+uint32_t vmm_pci_config_read(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+    uint32_t value = 0;
+
+    if (fn->ops->config_read && is_watched(fn, offset, size))
+        fn->ops->config_read(fn, offset, size);
+    pthread_mutex_lock(&pci->lock);
+    memcpy(&value, fn->config + offset, size);
+    pthread_mutex_unlock(&pci->lock);
+    return value;
+}
+
+/* Configuration space goes back to its power-on contents: no address, no decoding, no interrupts.
+ */
+static void reset_config(struct vmm_pci_function *fn)
+{
+    uint8_t header_type = fn->config[PCI_REG_HEADER_TYPE];
+    uint8_t line = fn->config[PCI_REG_INTERRUPT_LINE];
+
+    memcpy(fn->config, fn->power_on, VMM_PCI_CONFIG_SIZE);
+    fn->config[PCI_REG_HEADER_TYPE] = header_type;
+    fn->config[PCI_REG_INTERRUPT_LINE] = line;
+    fn->intx_level = false;
+    vmm_pci_msi_reset(fn);
+}
+
+static void store(struct vmm_pci_function *fn, unsigned int offset, unsigned int size,
+                  uint32_t value)
+{
+    uint8_t mask, byte;
+    unsigned int i;
+
+    for (i = 0; i < size; i++, value >>= 8) {
+        mask = fn->write_mask[offset + i];
+        byte = (fn->config[offset + i] & ~mask) | (value & mask);
+        __atomic_store_n(&fn->config[offset + i], byte, __ATOMIC_RELAXED);
+    }
+}
+
+static bool starts_flr(const struct vmm_pci_function *fn, unsigned int offset, unsigned int size,
+                       uint32_t value)
+{
+    unsigned int at = fn->express_offset + EXPRESS_DEVICE_CONTROL + 1;
+
+    return fn->express_offset && vmm_pci_overlaps(offset, size, at, 1) &&
+           ((value >> (8 * (at - offset))) & EXPRESS_START_FLR);
+}
+
+static struct config_effects write_locked(struct vmm_pci_function *fn, unsigned int offset,
+                                          unsigned int size, uint32_t value)
+{
+    bool master = vmm_pci_bus_master(fn);
+    struct config_effects effects = {
+        .watched = is_watched(fn, offset, size),
+        .reset = starts_flr(fn, offset, size, value),
+    };
+
+    store(fn, offset, size, value);
+    if (effects.reset)
+        reset_config(fn);
+    if (effects.reset || vmm_pci_overlaps(offset, size, PCI_REG_COMMAND, 2) ||
+        vmm_pci_overlaps(offset, size, PCI_REG_BAR0, 4 * VMM_PCI_BARS))
+        vmm_pci_bars_update(fn);
+    vmm_pci_msi_config_written(fn);
+    vmm_pci_intx_update(fn);
+    effects.master_changed = master != vmm_pci_bus_master(fn);
+    return effects;
+}
+
+void vmm_pci_config_write(struct vmm_pci_function *fn, unsigned int offset, unsigned int size,
+                          uint32_t value)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+    struct config_effects effects;
+
+    pthread_mutex_lock(&pci->lock);
+    effects = write_locked(fn, offset, size, value);
+    pthread_mutex_unlock(&pci->lock);
+
+    if (effects.master_changed && fn->ops->bus_master)
+        fn->ops->bus_master(fn, vmm_pci_bus_master(fn));
+    if (effects.reset && fn->ops->reset)
+        fn->ops->reset(fn);
+    if (effects.watched && fn->ops->config_write)
+        fn->ops->config_write(fn, offset, size);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* Building a function: header, capabilities, registration. */
+#include "pci_internal.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* PCI Express capability of a root-complex integrated endpoint (PCI Express 6.0, 7.5.3). */
+#define EXPRESS_LENGTH            0x3cu
+#define EXPRESS_FLAGS             0x0092u /* version 2, device type 9 */
+#define EXPRESS_DEVICE_CAP        0x04u
+#define EXPRESS_DEVICE_CONTROL    0x08u
+#define EXPRESS_FLR               (1u << 28)
+#define EXPRESS_ROLE_BASED_ERRORS (1u << 15)
+#define EXPRESS_CONTROL_WRITABLE  0x78ffu
+
+void vmm_pci_put16(uint8_t *space, unsigned int offset, uint16_t value)
+{
+    space[offset] = value & 0xff;
+    space[offset + 1] = value >> 8;
+}
+
+void vmm_pci_put32(uint8_t *space, unsigned int offset, uint32_t value)
+{
+    vmm_pci_put16(space, offset, value & 0xffff);
+    vmm_pci_put16(space, offset + 2, value >> 16);
+}
+
+uint16_t vmm_pci_get16(const uint8_t *space, unsigned int offset)
+{
+    return (uint16_t)(space[offset] | space[offset + 1] << 8);
+}
+
+uint32_t vmm_pci_get32(const uint8_t *space, unsigned int offset)
+{
+    return vmm_pci_get16(space, offset) | (uint32_t)vmm_pci_get16(space, offset + 2) << 16;
+}
+
+static int choose_devfn(struct vmm_pci_host *pci, int wanted, const char *name,
+                        struct viommu_error *err)
+{
+    int devfn;
+
+    if (wanted >= 0) {
+        if (wanted >= (int)PCI_DEVFNS || pci->functions[wanted])
+            return vmm_fail(err, EBUSY, "the place 00:%02x.%d for %s is taken", wanted >> 3,
+                            wanted & 7, name);
+        return wanted;
+    }
+    for (devfn = 0; devfn < (int)PCI_DEVFNS; devfn += 8) {
+        if (!pci->functions[devfn])
+            return devfn;
+    }
+    return vmm_fail(err, ENOSPC, "no free slot on the PCI root bus for %s; it has 32", name);
+}
+
+static int allocate_spaces(struct vmm_pci_function *fn, struct viommu_error *err)
+{
+    fn->config = calloc(4, VMM_PCI_CONFIG_SIZE);
+    if (!fn->config)
+        return vmm_fail(err, ENOMEM, "out of memory for the configuration space of %s",
+                        fn->id.name);
+    fn->write_mask = fn->config + VMM_PCI_CONFIG_SIZE;
+    fn->watched = fn->write_mask + VMM_PCI_CONFIG_SIZE;
+    fn->power_on = fn->watched + VMM_PCI_CONFIG_SIZE;
+    return 0;
+}
+
+static void fill_header(struct vmm_pci_function *fn)
+{
+    const struct vmm_pci_identity *id = &fn->id;
+
+    vmm_pci_put16(fn->config, PCI_REG_VENDOR, id->vendor);
+    vmm_pci_put16(fn->config, PCI_REG_DEVICE, id->device);
+    vmm_pci_put32(fn->config, PCI_REG_REVISION, id->class_code << 8 | id->revision);
+    vmm_pci_put16(fn->config, PCI_REG_SUBSYSTEM_VENDOR, id->subsystem_vendor);
+    vmm_pci_put16(fn->config, PCI_REG_SUBSYSTEM, id->subsystem_device);
+    fn->config[PCI_REG_INTERRUPT_PIN] = id->interrupt_pin;
+    if (id->interrupt_pin)
+        fn->config[PCI_REG_INTERRUPT_LINE] = (uint8_t)vmm_pci_intx_gsi(fn);
+    vmm_pci_put16(fn->write_mask, PCI_REG_COMMAND,
+                  PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+                      PCI_COMMAND_INTX_DISABLE);
+    fn->write_mask[PCI_REG_CACHE_LINE] = 0xff;
+    fn->write_mask[PCI_REG_INTERRUPT_LINE] = 0xff;
+    fn->next_free = PCI_FIRST_CAPABILITY;
+}
+
+static void add_express(struct vmm_pci_function *fn)
+{
+    uint8_t at = vmm_pci_add_capability(fn, PCI_CAPABILITY_EXPRESS, EXPRESS_LENGTH, false);
+
+    fn->express_offset = at;
+    vmm_pci_put16(fn->config, at + 2, EXPRESS_FLAGS);
+    vmm_pci_put32(fn->config, at + EXPRESS_DEVICE_CAP, EXPRESS_FLR | EXPRESS_ROLE_BASED_ERRORS);
+    vmm_pci_put16(fn->write_mask, at + EXPRESS_DEVICE_CONTROL, EXPRESS_CONTROL_WRITABLE);
+}
+
+static int add_to_topology(struct vmm_pci_function *fn, struct viommu_error *err)
+{
+    struct viommu_pci_device_options options = VIOMMU_PCI_DEVICE_OPTIONS_INIT;
+
+    options.name = fn->id.name;
+    return viommu_pci_device_add(fn->vm->viommu_bus, fn->devfn, &options, &fn->viommu, err);
+}
+
+int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn,
+                          const struct vmm_pci_identity *id, const struct vmm_pci_ops *ops,
+                          struct viommu_error *err)
+{
+    int ret;
+
+    memset(fn, 0, sizeof(*fn));
+    fn->vm = vm;
+    fn->id = *id;
+    fn->ops = ops;
+    ret = choose_devfn(vm->pci, devfn, id->name, err);
+    if (ret < 0)
+        return ret;
+    fn->devfn = (uint8_t)ret;
+    ret = allocate_spaces(fn, err);
+    if (ret)
+        return ret;
+    fill_header(fn);
+    if (id->express)
+        add_express(fn);
+    ret = add_to_topology(fn, err);
+    if (ret)
+        vmm_pci_function_fini(fn);
+    return ret;
+}
+
+void vmm_pci_function_fini(struct vmm_pci_function *fn)
+{
+    if (fn->viommu)
+        viommu_pci_device_remove(fn->viommu);
+    free(fn->config);
+    free(fn->msix.table);
+    free(fn->msix.pba);
+    memset(fn, 0, sizeof(*fn));
+}
+
+uint8_t vmm_pci_add_capability(struct vmm_pci_function *fn, uint8_t id, uint8_t length,
+                               bool watched)
+{
+    uint8_t at = fn->next_free;
+
+    fn->config[at] = id;
+    fn->config[at + 1] = 0;
+    if (fn->last_capability)
+        fn->config[fn->last_capability + 1] = at;
+    else
+        fn->config[PCI_REG_CAPABILITIES] = at;
+    vmm_pci_put16(fn->config, PCI_REG_STATUS, PCI_STATUS_CAPABILITIES);
+    if (watched)
+        memset(fn->watched + at, 1, length);
+    fn->last_capability = at;
+    fn->next_free = (uint8_t)((at + length + 3) & ~3);
+    return at;
+}
+
+/* Function 0 tells whether there are others (PCI 3.0, 6.2.1). */
+static void mark_multifunction(struct vmm_pci_host *pci, unsigned int slot)
+{
+    struct vmm_pci_function **functions = &pci->functions[slot << 3];
+    unsigned int i;
+
+    for (i = 1; i < 8; i++) {
+        if (functions[i] && functions[0])
+            functions[0]->config[PCI_REG_HEADER_TYPE] |= PCI_HEADER_MULTIFUNCTION;
+    }
+}
+
+int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+    uint16_t command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    int ret;
+
+    memcpy(fn->power_on, fn->config, VMM_PCI_CONFIG_SIZE);
+    ret = vmm_pci_bars_assign(fn, err);
+    if (ret)
+        return ret;
+    pthread_mutex_lock(&pci->lock);
+    pci->functions[fn->devfn] = fn;
+    pci->order[pci->count++] = fn->devfn;
+    mark_multifunction(pci, fn->devfn >> 3);
+    vmm_pci_put16(fn->config, PCI_REG_COMMAND, command);
+    fn->registered = true;
+    vmm_pci_bars_update(fn);
+    pthread_mutex_unlock(&pci->lock);
+    return 0;
+}
+
+bool vmm_pci_bus_master(const struct vmm_pci_function *fn)
+{
+    return __atomic_load_n(&fn->config[PCI_REG_COMMAND], __ATOMIC_RELAXED) & PCI_COMMAND_MASTER;
+}
+
+uint16_t vmm_pci_requester_id(const struct vmm_pci_function *fn)
+{
+    return fn->devfn; /* on bus 0 */
+}
