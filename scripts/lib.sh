@@ -41,3 +41,14 @@ newer_than() {
     done
     return 0
 }
+
+# As root directly, otherwise by sudo.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "this needs root, and there is no sudo; run as root: $*"
+    fi
+}
