@@ -229,6 +229,8 @@ struct vtd_entry {
     uint8_t first_levels;  /* 4 */
     uint8_t second_levels; /* 3 or 4 */
     bool first_wpe, first_sre, first_eafe, execute_enable;
+    bool first_nxe, first_smep; /* looked at only for execute requests */
+    bool walk_snoop;            /* PWSNP: accessed and dirty bits may be written */
     bool second_ad;      /* SSADE */
     bool second_execute; /* SLEE */
     uint64_t raw[8];     /* the PASID (512 bits) or context (128) entry as read: to see a change */
@@ -245,6 +247,12 @@ void vtd_entry_find(const struct vtd *vtd, uint64_t translation, uint16_t reques
 extern const struct dma_space_ops vtd_space_ops;
 void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
                    struct dma_translation *translation);
+/*
+ * Tell the guest of a request that failed at `address` with a fault reason, if the entry that stands
+ * for the requester does not disable that. Any thread, not within a read-side section.
+ */
+void vtd_translate_fault(struct vtd *vtd, const struct viommu_dma_request *request,
+                         uint64_t address, uint32_t reason);
 /* The second stage alone, for shadowing: the page at `address` of a second-stage table. */
 void vtd_translate_second_stage(const struct vtd *vtd, const struct vtd_entry *entry,
                                 uint64_t address, struct dma_translation *translation);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requester ID -> address space and assigned device, and the hooks that a PCI bus carries.
+ *
+ * Two levels, by bus and by devfn. A function, once published, stays until the unit is destroyed:
+ * finding one takes no lock.
+ */
+#include <stdlib.h>
+
+#include "base/rcu.h"
+#include "model/vtd/vtd.h"
+
+#define DEVFNS 256
+
+struct vtd_function *vtd_function_find(const struct vtd *vtd, uint16_t requester_id)
+{
+    struct vtd_function **bus = rcu_read(vtd->functions[requester_id >> 8]);
+
+    return bus ? rcu_read(bus[requester_id & 0xff]) : NULL;
+}
+
+static struct vtd_function *function_create(struct vtd *vtd, uint16_t requester_id)
+{
+    struct vtd_function *function = calloc(1, sizeof(*function));
+
+    if (!function)
+        return NULL;
+    function->vtd = vtd;
+    function->requester_id = requester_id;
+    if (dma_space_create(&function->space, vtd->options.memory, &vtd_space_ops, function)) {
+        free(function);
+        return NULL;
+    }
+    return function;
+}
+
+struct vtd_function *vtd_function_get(struct vtd *vtd, uint16_t requester_id)
+{
+    struct vtd_function *function = vtd_function_find(vtd, requester_id);
+    struct vtd_function **bus;
+
+    if (function)
+        return function;
+    pthread_mutex_lock(&vtd->functions_lock);
+    bus = vtd->functions[requester_id >> 8];
+    if (!bus) {
+        bus = calloc(DEVFNS, sizeof(struct vtd_function *));
+        if (bus)
+            rcu_publish(vtd->functions[requester_id >> 8], bus);
+    }
+    if (bus) {
+        function = bus[requester_id & 0xff];
+        if (!function) {
+            function = function_create(vtd, requester_id);
+            if (function)
+                rcu_publish(bus[requester_id & 0xff], function);
+        }
+    }
+    pthread_mutex_unlock(&vtd->functions_lock);
+    return function;
+}
+
+void vtd_for_each_function(struct vtd *vtd, vtd_function_fn *fn, void *opaque)
+{
+    for (unsigned int bus = 0; bus < 256; bus++) {
+        struct vtd_function **devfns = rcu_read(vtd->functions[bus]);
+
+        for (unsigned int devfn = 0; devfns && devfn < DEVFNS; devfn++) {
+            struct vtd_function *function = rcu_read(devfns[devfn]);
+
+            if (function)
+                fn(function, opaque);
+        }
+    }
+}
+
+static struct viommu_dma_space *pci_get_address_space(void *opaque, struct viommu_pci_id alias)
+{
+    struct vtd_function *function = vtd_function_get(vtd_of(opaque), alias.requester_id);
+
+    return function ? function->space : NULL;
+}
+
+/* From the configuration alone: nothing of a host may flow into it. */
+static uint64_t pci_get_viommu_cap(void *opaque)
+{
+    const struct viommu_vtd_options *options = &vtd_of(opaque)->options;
+
+    return options->hw_nested && options->scalable && options->first_stage ? VIOMMU_CAP_HW_NESTED
+                                                                           : 0;
+}
+
+static int pci_set_iommu_device(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
+                                struct viommu_host_device *device, struct viommu_error *error)
+{
+    struct vtd *vtd = vtd_of(opaque);
+    int ret;
+
+    pthread_mutex_lock(&vtd->lock);
+    ret = vtd_nest_set_device(vtd, id, alias, device, error);
+    pthread_mutex_unlock(&vtd->lock);
+    return ret;
+}
+
+static void pci_unset_iommu_device(void *opaque, struct viommu_pci_id id)
+{
+    struct vtd *vtd = vtd_of(opaque);
+
+    pthread_mutex_lock(&vtd->lock);
+    vtd_nest_unset_device(vtd, id);
+    pthread_mutex_unlock(&vtd->lock);
+}
+
+const struct viommu_pci_iommu_ops vtd_pci_ops = {
+    .size = sizeof(struct viommu_pci_iommu_ops),
+    .get_address_space = pci_get_address_space,
+    .get_viommu_cap = pci_get_viommu_cap,
+    .set_iommu_device = pci_set_iommu_device,
+    .unset_iommu_device = pci_unset_iommu_device,
+};
