@@ -16,10 +16,14 @@ struct dma_translation {
     uint64_t gpa;         /* of the page's first byte */
     uint32_t domain;      /* domain-ID that the entry is tagged with */
     uint8_t granule_log2; /* 12..63 */
-    uint8_t permissions;  /* VIOMMU_DMA_READ | WRITE | EXECUTE, for the request's privilege */
-    bool nested;          /* made of two stages: second-stage invalidations must drop it */
-    bool fractured;       /* granule is smaller than the first-stage page it is part of */
-    bool uncacheable;     /* do not put it into the IOTLB (translation off, ...) */
+    /*
+     * VIOMMU_DMA_READ | WRITE | EXECUTE, for the request's privilege. Leave WRITE out while a write
+     * would still have to set a dirty bit: a request that misses a permission is walked again.
+     */
+    uint8_t permissions;
+    bool nested;      /* made of two stages: second-stage invalidations must drop it */
+    bool fractured;   /* granule is smaller than the first-stage page it is part of */
+    bool uncacheable; /* do not put it into the IOTLB (translation off, ...) */
 };
 
 struct dma_space_ops {
@@ -38,7 +42,10 @@ struct dma_space_ops {
                   uint64_t address, const struct viommu_dma_result *result);
 };
 
-/* Create a space of a model. owner is what dma_space_owner() gives back. 0 or -ENOMEM. */
+/*
+ * Create a space of a model; end it with viommu_dma_space_destroy(), when no request is under way
+ * and no mapping is left. owner is what dma_space_owner() gives back. 0 or -ENOMEM.
+ */
 int dma_space_create(struct viommu_dma_space **out, struct viommu_memory *memory,
                      const struct dma_space_ops *ops, void *owner);
 void *dma_space_owner(const struct viommu_dma_space *space);
