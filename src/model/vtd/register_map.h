@@ -30,6 +30,9 @@
 #define VTD_CAP_ESIRTPS BIT64(62)
 #define VTD_CAP_ESRTPS  BIT64(63)
 
+/* What CAP.MAMV says: page-selective invalidations of the second stage cover up to 1 GiB. */
+#define VTD_MAMV 18
+
 #define VTD_SAGAW_39 BIT64(1)
 #define VTD_SAGAW_48 BIT64(2)
 #define VTD_SAGAW_57 BIT64(3)

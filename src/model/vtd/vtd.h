@@ -157,8 +157,6 @@ void vtd_fault_update(struct vtd *vtd);
 void vtd_command_global(struct vtd *vtd, uint64_t command);
 void vtd_command_context(struct vtd *vtd, uint64_t command);
 void vtd_command_iotlb(struct vtd *vtd, uint64_t command);
-/* command.c: turn TES and the latched root into vtd->translation; nothing of before stays. */
-void vtd_translation_update(struct vtd *vtd);
 
 /* queue.c: run descriptors up to the tail, when the queue is enabled and has no error. Under
  * vtd->lock. */
@@ -198,6 +196,8 @@ struct vtd_invalidation {
     uint64_t address; /* PAGES: aligned to length */
     uint64_t length;  /* PAGES: bytes, a power of two, at least 4096; 0: 2^64 */
 };
+/* Fill in the pages: 2^mask of 4096 bytes, around address. Any mask: 52 and more is everything. */
+void vtd_invalidation_pages(struct vtd_invalidation *what, uint64_t address, unsigned int mask);
 void vtd_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
 void vtd_invalidate_commit(struct vtd *vtd);
 /* Translation was switched on, off, or to another root: nothing of before may stay. Commits. */
@@ -231,9 +231,9 @@ struct vtd_entry {
     bool first_wpe, first_sre, first_eafe, execute_enable;
     bool first_nxe, first_smep; /* looked at only for execute requests */
     bool walk_snoop;            /* PWSNP: accessed and dirty bits may be written */
-    bool second_ad;      /* SSADE */
-    bool second_execute; /* SLEE */
-    uint64_t raw[8];     /* the PASID (512 bits) or context (128) entry as read: to see a change */
+    bool second_ad;             /* SSADE */
+    bool second_execute;        /* SLEE */
+    uint64_t raw[8]; /* the PASID (512 bits) or context (128) entry as read: to see a change */
 };
 /*
  * Find the entry for a requester and PASID (or none), reading each table entry once. Within a
@@ -248,8 +248,8 @@ extern const struct dma_space_ops vtd_space_ops;
 void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
                    struct dma_translation *translation);
 /*
- * Tell the guest of a request that failed at `address` with a fault reason, if the entry that stands
- * for the requester does not disable that. Any thread, not within a read-side section.
+ * Tell the guest of a request that failed at `address` with a fault reason, if the entry that
+ * stands for the requester does not disable that. Any thread, not within a read-side section.
  */
 void vtd_translate_fault(struct vtd *vtd, const struct viommu_dma_request *request,
                          uint64_t address, uint32_t reason);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/* The properties of a unit, the rules between them, and the capability registers that follow. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "model/vtd/register_map.h"
+#include "model/vtd/vtd.h"
+
+enum kind {
+    ON_OFF,
+    NUMBER8,
+    NUMBER16,
+};
+
+struct property {
+    const char *key;
+    enum kind kind;
+    size_t offset;
+    uint16_t min, max, initial;
+};
+
+#define MEMBER(name) offsetof(struct viommu_vtd_options, name)
+#define SWITCH(key, member, on)                                                                    \
+    {                                                                                              \
+        key, ON_OFF, MEMBER(member), 0, 1, on                                                      \
+    }
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Keys, ranges and defaults are those in the comments of viommu/vtd.h. */
+static const struct property properties[] = {
+    {"aw", NUMBER8, MEMBER(address_width), 39, 48, 48},
+    {"haw", NUMBER8, MEMBER(host_address_width), 32, 52, 46},
+    {"pasid-bits", NUMBER8, MEMBER(pasid_bits), 0, 20, 0},
+    {"fault-records", NUMBER16, MEMBER(fault_records), 1, 256, 8},
+    {"domain-bits", NUMBER16, MEMBER(domain_bits), 4, 16, 16},
+    SWITCH("scalable", scalable, true),
+    SWITCH("first-stage", first_stage, true),
+    SWITCH("second-stage", second_stage, false),
+    SWITCH("nested", nested, false),
+    SWITCH("hw-nested", hw_nested, true),
+    SWITCH("pt", pass_through, true),
+    SWITCH("caching-mode", caching_mode, true),
+    SWITCH("coherent", coherent, true),
+    SWITCH("2m", large_2m, true),
+    SWITCH("1g", large_1g, true),
+    SWITCH("ad", dirty_tracking, false),
+    SWITCH("supervisor", supervisor, false),
+    SWITCH("execute", execute, false),
+    SWITCH("extended-accessed", extended_accessed, false),
+    SWITCH("drain", drain, true),
+    SWITCH("snoop-control", snoop_control, true),
+};
+
+/* A property that is on, or not 0, makes no sense without another. */
+static const struct need {
+    const char *key;
+    const char *needs;
+} needs[] = {
+    {"first-stage", "scalable"},
+    {"second-stage", "scalable"},
+    {"nested", "first-stage"},
+    {"nested", "second-stage"},
+    {"pasid-bits", "scalable"},
+    {"ad", "second-stage"},
+    {"supervisor", "first-stage"},
+    {"execute", "pasid-bits"},
+    {"extended-accessed", "first-stage"},
+    {"1g",
+     "2m"}, /* VT-d 5.0, 11.4.2, SSLPS: a page size is not supported without the smaller ones */
+};
+
+static unsigned int get(const struct viommu_vtd_options *options, const struct property *property)
+{
+    const char *member = (const char *)options + property->offset;
+
+    switch (property->kind) {
+    case ON_OFF:
+        return *(const bool *)member;
+    case NUMBER8:
+        return *(const uint8_t *)member;
+    case NUMBER16:
+        return *(const uint16_t *)member;
+    }
+    return 0;
+}
+
+static void set(struct viommu_vtd_options *options, const struct property *property,
+                unsigned int value)
+{
+    char *member = (char *)options + property->offset;
+
+    switch (property->kind) {
+    case ON_OFF:
+        *(bool *)member = value;
+        break;
+    case NUMBER8:
+        *(uint8_t *)member = (uint8_t)value;
+        break;
+    case NUMBER16:
+        *(uint16_t *)member = (uint16_t)value;
+        break;
+    }
+}
+
+static const struct property *find(const char *key, size_t length)
+{
+    for (size_t i = 0; i < COUNT(properties); i++)
+        if (strlen(properties[i].key) == length && !memcmp(properties[i].key, key, length))
+            return &properties[i];
+    return NULL;
+}
+
+VIOMMU_EXPORT void viommu_vtd_options_init(struct viommu_vtd_options *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->size = sizeof(*options);
+    options->mmio_base = 0xfed90000;
+    for (size_t i = 0; i < COUNT(properties); i++)
+        set(options, &properties[i], properties[i].initial);
+}
+
+static int unknown_key(const char *key, size_t length, struct viommu_error *error)
+{
+    error_set(error, -EINVAL, "vtd has no property '%.*s'; it has", (int)length, key);
+    for (size_t i = 0; i < COUNT(properties); i++)
+        error_append(error, "%s %s", i ? "," : "", properties[i].key);
+    return -EINVAL;
+}
+
+static bool parse_switch(const char *text, size_t length, unsigned int *value)
+{
+    *value = length == 2 && !memcmp(text, "on", 2);
+    return *value || (length == 3 && !memcmp(text, "off", 3));
+}
+
+static bool parse_number(const char *text, size_t length, unsigned int *value)
+{
+    *value = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9' || *value > UINT16_MAX)
+            return false;
+        *value = *value * 10 + (unsigned int)(text[i] - '0');
+    }
+    return length > 0;
+}
+
+static int parse_value(struct viommu_vtd_options *options, const struct property *property,
+                       const char *text, size_t length, struct viommu_error *error)
+{
+    unsigned int value;
+
+    if (property->kind == ON_OFF) {
+        if (!parse_switch(text, length, &value))
+            return error_set(error, -EINVAL, "vtd property %s=%.*s must be on or off",
+                             property->key, (int)length, text);
+    } else if (!parse_number(text, length, &value) || value < property->min ||
+               value > property->max) {
+        return error_set(error, -EINVAL, "vtd property %s=%.*s must be a number from %u to %u",
+                         property->key, (int)length, text, property->min, property->max);
+    }
+    set(options, property, value);
+    return 0;
+}
+
+VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,
+                                           struct viommu_error *error)
+{
+    struct viommu_vtd_options parsed = *options;
+
+    while (*string) {
+        size_t length = strcspn(string, ",");
+        size_t key_length = strcspn(string, "=,");
+        const struct property *property = find(string, key_length);
+        int ret;
+
+        if (!property)
+            return unknown_key(string, key_length, error);
+        if (key_length == length)
+            return error_set(error, -EINVAL, "vtd property %s has no value; write %s=%s",
+                             property->key, property->key,
+                             property->kind == ON_OFF ? "on or off" : "a number");
+        ret =
+            parse_value(&parsed, property, string + key_length + 1, length - key_length - 1, error);
+        if (ret)
+            return ret;
+        string += length;
+        if (*string == ',' && !*++string)
+            return error_set(error, -EINVAL, "vtd properties end with a comma; remove it");
+    }
+    *options = parsed;
+    return 0;
+}
+
+struct check {
+    const struct viommu_vtd_options *options;
+    struct viommu_error *error;
+    unsigned int broken; /* rules so far */
+};
+
+/* One more rule is broken: the first begins the sentence, the others follow. */
+__attribute__((format(printf, 2, 3))) static void broken(struct check *check, const char *format,
+                                                         ...)
+{
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (check->broken++)
+        error_append(check->error, "; %s", text);
+    else
+        error_set(check->error, -EINVAL, "vtd: %s", text);
+}
+
+static void check_ranges(struct check *check)
+{
+    const struct viommu_vtd_options *options = check->options;
+
+    for (size_t i = 0; i < COUNT(properties); i++) {
+        const struct property *property = &properties[i];
+        unsigned int value = get(options, property);
+
+        if (value < property->min || value > property->max)
+            broken(check, "%s=%u must be from %u to %u", property->key, value, property->min,
+                   property->max);
+    }
+    if (options->address_width != 39 && options->address_width != 48)
+        broken(check, "aw=%u must be 39 or 48", options->address_width);
+    if (options->domain_bits % 2)
+        broken(check, "domain-bits=%u must be even", options->domain_bits);
+}
+
+static void check_needs(struct check *check)
+{
+    for (size_t i = 0; i < COUNT(needs); i++) {
+        const struct property *property = find(needs[i].key, strlen(needs[i].key));
+        const struct property *needed = find(needs[i].needs, strlen(needs[i].needs));
+
+        if (get(check->options, property) && !get(check->options, needed))
+            broken(check, "%s needs %s%s (or %s%s)", property->key, needed->key,
+                   needed->kind == ON_OFF ? "=on" : " above 0", property->key,
+                   property->kind == ON_OFF ? "=off" : "=0");
+    }
+}
+
+static void check_together(struct check *check)
+{
+    const struct viommu_vtd_options *options = check->options;
+
+    if (options->scalable && !options->first_stage && !options->second_stage &&
+        !options->pass_through)
+        broken(check,
+               "scalable=on has nothing to translate by: first-stage, second-stage or pt on");
+    /* VT-d 5.0, 11.4.2, MGAW: at least the width of the platform. */
+    if (options->host_address_width > options->address_width)
+        broken(check, "haw=%u is wider than aw=%u: haw=%u or less%s", options->host_address_width,
+               options->address_width, options->address_width,
+               options->address_width < 48 ? ", or aw=48" : "");
+    if (!options->memory)
+        broken(check, "memory is NULL: give the unit the guest's memory map");
+}
+
+static void check_place(struct check *check)
+{
+    const struct viommu_vtd_options *options = check->options;
+    unsigned long long base = options->mmio_base;
+    uint64_t size = vtd_options_mmio_size(options);
+
+    if (!is_aligned(base, size))
+        broken(check, "mmio_base 0x%llx must be a multiple of the 0x%llx bytes of registers", base,
+               (unsigned long long)size);
+    if (options->host_address_width < 64 && base >> options->host_address_width)
+        broken(check, "mmio_base 0x%llx is beyond the %u address bits of haw", base,
+               options->host_address_width);
+}
+
+int vtd_options_check(const struct viommu_vtd_options *options, struct viommu_error *error)
+{
+    struct check check = {options, error, 0};
+
+    check_ranges(&check);
+    check_needs(&check);
+    check_together(&check);
+    check_place(&check);
+    return check.broken ? -EINVAL : 0;
+}
+
+/* A flag of the capability registers, or nothing. */
+static uint64_t flag(bool condition, uint64_t bit)
+{
+    return condition ? bit : 0;
+}
+
+uint64_t vtd_options_cap(const struct viommu_vtd_options *options)
+{
+    bool wide = options->address_width >= 48;
+    uint64_t pages = (options->large_2m ? 1 : 0) | (options->large_1g ? 2 : 0);
+
+    return field_prep(VTD_CAP_ND, (options->domain_bits - 4u) / 2) |
+           flag(options->caching_mode, VTD_CAP_CM) |
+           field_prep(VTD_CAP_SAGAW, VTD_SAGAW_39 | flag(wide, VTD_SAGAW_48)) |
+           field_prep(VTD_CAP_MGAW, options->address_width - 1u) | VTD_CAP_ZLR |
+           field_prep(VTD_CAP_FRO, VTD_FRCD / 16) | field_prep(VTD_CAP_SSLPS, pages) | VTD_CAP_PSI |
+           field_prep(VTD_CAP_NFR, options->fault_records - 1u) |
+           field_prep(VTD_CAP_MAMV, VTD_MAMV) | flag(options->drain, VTD_CAP_DRD | VTD_CAP_DWD) |
+           flag(options->first_stage && options->large_1g, VTD_CAP_FS1GP) | VTD_CAP_ESRTPS;
+}
+
+static uint64_t scalable_ecap(const struct viommu_vtd_options *options)
+{
+    bool pasid = options->pasid_bits > 0;
+
+    return VTD_ECAP_SMTS | VTD_ECAP_RPS | VTD_ECAP_ADMS | flag(options->nested, VTD_ECAP_NEST) |
+           flag(options->execute, VTD_ECAP_ERS) | flag(options->supervisor, VTD_ECAP_SRS) |
+           flag(options->extended_accessed, VTD_ECAP_EAFS) | flag(pasid, VTD_ECAP_PASID) |
+           field_prep(VTD_ECAP_PSS, pasid ? options->pasid_bits - 1u : 0) |
+           flag(options->dirty_tracking, VTD_ECAP_SSADS) |
+           flag(options->second_stage, VTD_ECAP_SSTS) | flag(options->first_stage, VTD_ECAP_FSTS) |
+           flag(options->coherent, VTD_ECAP_SMPWCS);
+}
+
+uint64_t vtd_options_ecap(const struct viommu_vtd_options *options)
+{
+    return flag(options->coherent, VTD_ECAP_C) | VTD_ECAP_QI |
+           flag(options->pass_through, VTD_ECAP_PT) | flag(options->snoop_control, VTD_ECAP_SC) |
+           field_prep(VTD_ECAP_IRO, VTD_IVA / 16) |
+           (options->scalable ? scalable_ecap(options) : 0);
+}
+
+uint64_t vtd_options_mmio_size(const struct viommu_vtd_options *options)
+{
+    uint64_t end = VTD_FRCD + (uint64_t)options->fault_records * VTD_FRCD_SIZE;
+
+    return end <= VTD_MMIO_SIZE_MAX / 2 ? VTD_MMIO_SIZE_MAX / 2 : VTD_MMIO_SIZE_MAX;
+}
+
+uint64_t vtd_options_viommu_cap(const struct viommu_vtd_options *options)
+{
+    return flag(options->hw_nested && options->scalable && options->first_stage,
+                VIOMMU_CAP_HW_NESTED);
+}
