@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/* One table entry of the guest -> what the device is attached to on the host. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/rcu.h"
+#include "model/vtd/fault_codes.h"
+#include "model/vtd/nest.h"
+
+void nest_binding_init(struct nest_binding *binding, struct vtd_assigned *assigned, uint32_t pasid,
+                       enum nest_state state)
+{
+    memset(binding, 0, sizeof(*binding));
+    binding->assigned = assigned;
+    binding->pasid = pasid;
+    binding->target.state = state;
+}
+
+uint32_t nest_pasid_count(const struct vtd_assigned *assigned)
+{
+    unsigned int bits = viommu_host_device_info(assigned->device)->max_pasid_log2;
+
+    if (bits > assigned->vtd->options.pasid_bits)
+        bits = assigned->vtd->options.pasid_bits;
+    return bits ? UINT32_C(1) << bits : 0;
+}
+
+uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned)
+{
+    return nest_pasid_count(assigned) ? VIOMMU_HOST_HWPT_PASID : 0;
+}
+
+/* What a valid entry asks for, and why it cannot be had. */
+static void wish_of_entry(const struct vtd_assigned *assigned, struct nest_wish *wish)
+{
+    static const enum nest_state states[] = {
+        [VTD_PGTT_FIRST] = NEST_BOUND,
+        [VTD_PGTT_SECOND] = NEST_SHADOWED,
+        [VTD_PGTT_NESTED] = NEST_BLOCKED,
+        [VTD_PGTT_PASS_THROUGH] = NEST_PARENT,
+    };
+
+    wish->state = states[wish->entry.pgtt];
+    if (wish->entry.pgtt == VTD_PGTT_NESTED)
+        wish->refusal = "tables that the guest itself nests cannot be given to a host";
+    else if (wish->state == NEST_BOUND && !viommu_host_device_is_nest_parent(assigned->device))
+        wish->refusal = "the host has no nesting parent for a first-stage table";
+    if (wish->refusal)
+        wish->state = NEST_BLOCKED;
+}
+
+void nest_binding_wish(const struct nest_binding *binding, struct nest_wish *wish)
+{
+    const struct vtd_assigned *assigned = binding->assigned;
+    const struct vtd *vtd = assigned->vtd;
+    uint64_t translation = __atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE);
+
+    memset(wish, 0, sizeof(*wish));
+    if (!(translation & VTD_TRANSLATION_ENABLED)) {
+        wish->state = binding->pasid == VIOMMU_PASID_NONE ? NEST_PARENT : NEST_BLOCKED;
+        return;
+    }
+    rcu_enter();
+    vtd_entry_find(vtd, translation, assigned->function->requester_id, binding->pasid,
+                   &wish->entry);
+    rcu_exit();
+    if (wish->entry.status != VIOMMU_DMA_OK)
+        return;
+    wish->by_entry = true;
+    wish_of_entry(assigned, wish);
+}
+
+/* Whether the entry that is in force and a new one give the host the same. */
+static bool same_table(const struct nest_binding *binding, const struct nest_wish *wish)
+{
+    const struct vtd_entry *old = &binding->entry;
+    const struct vtd_entry *new = &wish->entry;
+
+    if (binding->target.state != wish->state)
+        return false;
+    if (wish->state == NEST_BOUND)
+        return old->first_root == new->first_root && old->first_levels == new->first_levels &&
+               old->first_sre == new->first_sre && old->first_wpe == new->first_wpe &&
+               old->first_eafe == new->first_eafe;
+    if (wish->state == NEST_SHADOWED)
+        return old->second_root == new->second_root && old->second_levels == new->second_levels &&
+               old->legacy == new->legacy && old->second_execute == new->second_execute;
+    return true;
+}
+
+/* Host objects */
+
+static bool destroyed(struct vtd_assigned *assigned, uint32_t id, enum viommu_log_level level)
+{
+    struct viommu_error error;
+
+    if (!viommu_host_destroy_object(viommu_host_device_host(assigned->device), id, &error))
+        return true;
+    log_limited(&assigned->vtd->options.log, &assigned->vtd->nest_limit, level,
+                "%s: object %u of the host stays for now: %s", assigned->name, id, error.message);
+    return false;
+}
+
+void nest_destroy_object(struct vtd_assigned *assigned, uint32_t id)
+{
+    struct nest_leftover *leftover;
+
+    if (destroyed(assigned, id, VIOMMU_LOG_WARNING))
+        return;
+    leftover = calloc(1, sizeof(*leftover));
+    if (!leftover)
+        return;
+    leftover->id = id;
+    TAILQ_INSERT_TAIL(&assigned->leftovers, leftover, link);
+}
+
+/* In the order in which they came: a HWPT before the IOAS below it. */
+void nest_collect(struct vtd_assigned *assigned)
+{
+    struct nest_leftover *leftover, *next;
+
+    for (leftover = TAILQ_FIRST(&assigned->leftovers); leftover; leftover = next) {
+        next = TAILQ_NEXT(leftover, link);
+        if (!destroyed(assigned, leftover->id, VIOMMU_LOG_DEBUG))
+            continue;
+        TAILQ_REMOVE(&assigned->leftovers, leftover, link);
+        free(leftover);
+    }
+}
+
+static int alloc_nested(const struct vtd_assigned *assigned, const struct vtd_entry *entry,
+                        uint32_t *hwpt, struct viommu_error *error)
+{
+    struct viommu_host_vtd_s1 data = {
+        .flags = (entry->first_sre ? VIOMMU_HOST_VTD_S1_SRE : 0) |
+                 (entry->first_eafe ? VIOMMU_HOST_VTD_S1_EAFE : 0) |
+                 (entry->first_wpe ? VIOMMU_HOST_VTD_S1_WPE : 0),
+        .pgtbl_addr = entry->first_root,
+        .addr_width = 12 + 9 * entry->first_levels,
+    };
+    struct viommu_host_hwpt_options options = {
+        .size = sizeof(options),
+        .device_id = viommu_host_device_id(assigned->device),
+        .parent_id = viommu_host_device_parent_hwpt(assigned->device),
+        .flags = nest_hwpt_flags(assigned),
+        .data_type = VIOMMU_HOST_DATA_VTD_S1,
+        .data = &data,
+        .data_length = sizeof(data),
+    };
+
+    return viommu_host_hwpt_alloc(viommu_host_device_host(assigned->device), &options, hwpt, error);
+}
+
+/* Make what a wish needs; *hwpt is what to attach to. */
+static int target_make(struct vtd_assigned *assigned, const struct nest_wish *wish,
+                       struct nest_target *target, uint32_t *hwpt, struct viommu_error *error)
+{
+    int ret = 0;
+
+    *target = (struct nest_target){.state = wish->state};
+    *hwpt = viommu_host_device_parent_hwpt(assigned->device);
+    if (wish->state == NEST_BOUND) {
+        ret = alloc_nested(assigned, &wish->entry, &target->hwpt, error);
+        *hwpt = target->hwpt;
+    } else if (wish->state == NEST_SHADOWED) {
+        ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, error);
+        *hwpt = ret ? 0 : vtd_shadow_hwpt(target->shadow);
+    }
+    return ret;
+}
+
+static void target_drop(struct vtd_assigned *assigned, struct nest_target *target)
+{
+    if (target->state == NEST_BOUND)
+        nest_destroy_object(assigned, target->hwpt);
+    if (target->state == NEST_SHADOWED)
+        vtd_shadow_destroy(target->shadow);
+    *target = (struct nest_target){.state = NEST_BLOCKED};
+}
+
+/* The binding is attached to `target` now: what it was attached to before goes. */
+static void target_replace(struct nest_binding *binding, const struct nest_target *target)
+{
+    struct nest_target old = binding->target;
+
+    binding->target = *target;
+    binding->pending.count = 0;
+    binding->pending.everything = false;
+    if (old.state == NEST_BOUND)
+        vtd_count(binding->assigned->vtd, nested_unbinds);
+    target_drop(binding->assigned, &old);
+}
+
+/* Blocking */
+
+static void mark_blocked(struct nest_binding *binding)
+{
+    const struct nest_target nothing = {.state = NEST_BLOCKED};
+
+    binding->by_entry = false;
+    if (binding->target.state == NEST_BLOCKED)
+        return;
+    vtd_count(binding->assigned->vtd, blocks);
+    target_replace(binding, &nothing);
+}
+
+/* The last resort, which cannot fail: the host takes the device away, all its PASIDs included. */
+static void lose(struct vtd_assigned *assigned)
+{
+    struct nest_binding *binding;
+
+    viommu_host_unbind(viommu_host_device_host(assigned->device),
+                       viommu_host_device_id(assigned->device));
+    assigned->lost = true;
+    mark_blocked(&assigned->rid);
+    TAILQ_FOREACH(binding, &assigned->pasids, link)
+    mark_blocked(binding);
+}
+
+void nest_binding_block(struct nest_binding *binding)
+{
+    struct vtd_assigned *assigned = binding->assigned;
+    struct viommu_error error;
+    int ret = -1;
+
+    if (binding->target.state == NEST_BLOCKED)
+        return;
+    for (int attempt = 0; ret && attempt < 2; attempt++)
+        ret = viommu_host_device_detach(assigned->device, binding->pasid, &error);
+    if (!ret) {
+        mark_blocked(binding);
+        return;
+    }
+    log_message(&assigned->vtd->options.log, VIOMMU_LOG_ERROR,
+                "%s cannot be detached and is taken away from the host instead, "
+                "until it is plugged again: %s",
+                assigned->name, error.message);
+    lose(assigned);
+}
+
+/* The entry is valid and the guest expects it to work; it does not. */
+static void tell_guest(const struct nest_binding *binding, const struct vtd_entry *entry)
+{
+    const struct vtd_assigned *assigned = binding->assigned;
+    uint8_t reason = entry->legacy ? VTD_FAULT_CONTEXT_INVALID : VTD_FAULT_SM_PASID_INVALID;
+    struct vtd_fault fault = {
+        .pasid = binding->pasid,
+        .requester_id = assigned->function->requester_id,
+        .reason = reason,
+        .access = VIOMMU_DMA_READ,
+        .type = VIOMMU_DMA_UNTRANSLATED,
+        .qualified = vtd_fault_code(reason)->qualified,
+        .disabled = entry->fault_disable,
+    };
+
+    vtd_fault_record(assigned->vtd, &fault);
+}
+
+static void refuse(struct nest_binding *binding, const struct vtd_entry *entry, const char *why)
+{
+    struct vtd_assigned *assigned = binding->assigned;
+    struct vtd *vtd = assigned->vtd;
+    struct vtd_entry copy = *entry; /* may be the binding's own, which blocking forgets */
+
+    nest_binding_block(binding);
+    vtd_count(vtd, nested_bind_failures);
+    log_limited(&vtd->options.log, &vtd->nest_limit, VIOMMU_LOG_WARNING,
+                "%s is blocked, domain %u cannot be given to the host: %s", assigned->name,
+                copy.domain, why);
+    tell_guest(binding, &copy);
+}
+
+/* Binding */
+
+static void attached(struct nest_binding *binding, const struct nest_wish *wish,
+                     const struct nest_target *target)
+{
+    struct vtd *vtd = binding->assigned->vtd;
+
+    target_replace(binding, target);
+    binding->entry = wish->entry;
+    binding->by_entry = wish->by_entry;
+    if (wish->state == NEST_BOUND)
+        vtd_count(vtd, nested_binds);
+    if (wish->state == NEST_PARENT)
+        vtd_count(vtd, parent_attaches);
+}
+
+/* Make the new, attach it, and only then let go of the old. */
+static void rebind(struct nest_binding *binding, const struct nest_wish *wish)
+{
+    struct vtd_assigned *assigned = binding->assigned;
+    struct nest_target target;
+    struct viommu_error error;
+    uint32_t hwpt;
+    int ret;
+
+    ret = target_make(assigned, wish, &target, &hwpt, &error);
+    if (ret) {
+        refuse(binding, &wish->entry, error.message);
+        return;
+    }
+    ret = viommu_host_device_attach(assigned->device, binding->pasid, hwpt, &error);
+    if (ret) {
+        target_drop(assigned, &target);
+        refuse(binding, &wish->entry, error.message);
+        return;
+    }
+    attached(binding, wish, &target);
+}
+
+void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wish)
+{
+    if (binding->assigned->lost)
+        return;
+    if (wish->refusal) {
+        refuse(binding, &wish->entry, wish->refusal);
+    } else if (wish->state == NEST_BLOCKED) {
+        nest_binding_block(binding);
+    } else if (same_table(binding, wish)) {
+        nest_binding_invalidate(binding, 0, 0, false);
+        binding->entry = wish->entry;
+        binding->by_entry = wish->by_entry;
+    } else {
+        rebind(binding, wish);
+    }
+}
+
+/* Invalidations */
+
+void nest_binding_invalidate(struct nest_binding *binding, uint64_t address, uint64_t length,
+                             bool leaf_only)
+{
+    struct nest_pending *pending = &binding->pending;
+
+    if (binding->target.state < NEST_BOUND || pending->everything)
+        return;
+    if (!length || pending->count == NEST_PENDING_MAX) {
+        pending->everything = true;
+        pending->count = 1;
+        pending->entries[0] =
+            (struct viommu_host_vtd_s1_invalidate){.addr = 0, .npages = UINT64_MAX};
+        return;
+    }
+    pending->entries[pending->count++] = (struct viommu_host_vtd_s1_invalidate){
+        .addr = address,
+        .npages = length >> 12,
+        .flags = leaf_only ? VIOMMU_HOST_VTD_INV_LEAF : 0,
+    };
+}
+
+/* One call; when it stops half-way, one more for the rest. */
+static int flush_nested(struct nest_binding *binding, struct viommu_error *error)
+{
+    struct viommu_host *host = viommu_host_device_host(binding->assigned->device);
+    struct nest_pending *pending = &binding->pending;
+    uint32_t done = 0;
+    int ret = 0;
+
+    for (int attempt = 0; attempt < 2 && done < pending->count; attempt++) {
+        uint32_t left = pending->count - done;
+        uint32_t count = left;
+
+        ret = viommu_host_invalidate(host, binding->target.hwpt, VIOMMU_HOST_DATA_VTD_S1,
+                                     pending->entries + done, sizeof(pending->entries[0]), &count,
+                                     error);
+        if (count > left || (ret && count == left))
+            count = 0; /* a call that failed has not done everything */
+        done += count;
+        __atomic_fetch_add(&binding->assigned->vtd->stats.nested_invalidations, count,
+                           __ATOMIC_RELAXED);
+    }
+    if (!ret && done < pending->count)
+        ret = error_set(error, -EIO, "the host did %u of %u invalidations", done, pending->count);
+    return ret;
+}
+
+static int flush_shadow(struct nest_binding *binding, struct viommu_error *error)
+{
+    struct nest_pending *pending = &binding->pending;
+    int ret = 0;
+
+    if (pending->everything)
+        return vtd_shadow_sync(binding->target.shadow, 0, 0, error);
+    for (unsigned int i = 0; i < pending->count && !ret; i++)
+        ret = vtd_shadow_sync(binding->target.shadow, pending->entries[i].addr,
+                              pending->entries[i].npages << 12, error);
+    return ret;
+}
+
+void nest_binding_flush(struct nest_binding *binding)
+{
+    struct nest_pending *pending = &binding->pending;
+    struct viommu_error error;
+    int ret;
+
+    if (!pending->count)
+        return;
+    ret = binding->target.state == NEST_BOUND ? flush_nested(binding, &error)
+                                              : flush_shadow(binding, &error);
+    pending->count = 0;
+    pending->everything = false;
+    if (ret)
+        refuse(binding, &binding->entry, error.message);
+}

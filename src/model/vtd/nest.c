@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: MIT */
+/* Assigned devices of a unit: their coming and going, invalidations, faults, guest memory. */
+#include "model/vtd/nest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/rcu.h"
+#include "model/vtd/fault_codes.h"
+
+/* Every binding of a device, the one without PASID first. */
+typedef void binding_fn(struct nest_binding *binding, const struct vtd_invalidation *what);
+
+static void for_each_binding(struct vtd_assigned *assigned, binding_fn *fn,
+                             const struct vtd_invalidation *what)
+{
+    struct nest_binding *binding, *next;
+
+    fn(&assigned->rid, what);
+    for (binding = TAILQ_FIRST(&assigned->pasids); binding; binding = next) {
+        next = TAILQ_NEXT(binding, link);
+        fn(binding, what);
+    }
+}
+
+/* PASIDs that are not attached are not remembered. */
+static void drop_blocked(struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    struct vtd_assigned *assigned = binding->assigned;
+
+    (void)what;
+    if (binding == &assigned->rid || binding->target.state != NEST_BLOCKED)
+        return;
+    TAILQ_REMOVE(&assigned->pasids, binding, link);
+    assigned->pasid_count--;
+    free(binding);
+}
+
+/* Table entries that may have changed */
+
+/* Requester IDs that a device-selective invalidation leaves out of the comparison, by its function
+ * mask (VT-d 5.0, 6.5.2.1). */
+static const uint16_t function_masks[] = {0, 4, 6, 7};
+
+static bool names_device(const struct vtd_assigned *assigned, const struct vtd_invalidation *what)
+{
+    uint16_t different = assigned->function->requester_id ^ what->requester_id;
+
+    return !(different & ~function_masks[what->function_mask & 3]);
+}
+
+/* The old domain-ID counts as much as the new one: guests announce a change under either. */
+static bool names_entry(const struct vtd_invalidation *what, bool valid,
+                        const struct vtd_entry *entry)
+{
+    if (!valid || entry->domain != what->domain)
+        return false;
+    return what->scope != VTD_SCOPE_PASID || entry->pasid == what->pasid;
+}
+
+static bool concerns(const struct nest_binding *binding, const struct nest_wish *wish,
+                     const struct vtd_invalidation *what)
+{
+    if (what->scope == VTD_SCOPE_GLOBAL)
+        return true;
+    if (what->scope == VTD_SCOPE_DEVICE)
+        return names_device(binding->assigned, what);
+    return names_entry(what, binding->by_entry, &binding->entry) ||
+           names_entry(what, wish->by_entry, &wish->entry);
+}
+
+/* what NULL: whatever changed. */
+static void reread(struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    struct nest_wish wish;
+
+    nest_binding_wish(binding, &wish);
+    if (!what || concerns(binding, &wish, what))
+        nest_binding_apply(binding, &wish);
+}
+
+static struct nest_binding *find_pasid(const struct vtd_assigned *assigned, uint32_t pasid)
+{
+    struct nest_binding *binding;
+
+    TAILQ_FOREACH(binding, &assigned->pasids, link)
+    {
+        if (binding->pasid == pasid)
+            break;
+    }
+    return binding;
+}
+
+/*
+ * A PASID that is not attached: bind it when its entry is there now. Returns the entry's fault
+ * reason, 0 when it is valid.
+ */
+static uint32_t adopt_pasid(struct vtd_assigned *assigned, uint32_t pasid,
+                            const struct vtd_invalidation *what)
+{
+    struct vtd *vtd = assigned->vtd;
+    struct nest_binding probe, *binding;
+    struct nest_wish wish;
+
+    nest_binding_init(&probe, assigned, pasid, NEST_BLOCKED);
+    nest_binding_wish(&probe, &wish);
+    if (!wish.by_entry || (what && !concerns(&probe, &wish, what)))
+        return wish.entry.reason;
+    binding = assigned->pasid_count < NEST_PASIDS_MAX ? malloc(sizeof(*binding)) : NULL;
+    if (!binding) {
+        log_limited(&vtd->options.log, &vtd->nest_limit, VIOMMU_LOG_WARNING,
+                    "%s: PASID %u is blocked, %u PASIDs are bound and %u can be; free some",
+                    assigned->name, pasid, assigned->pasid_count, NEST_PASIDS_MAX);
+        return 0;
+    }
+    *binding = probe;
+    TAILQ_INSERT_TAIL(&assigned->pasids, binding, link);
+    assigned->pasid_count++;
+    nest_binding_apply(binding, &wish);
+    return 0;
+}
+
+/*
+ * An invalidation that names no PASID may have made any of them present. Where a whole PASID table
+ * (64 entries; VT-d 5.0, 9.5) is missing it is passed over; entries looked at are bounded.
+ */
+#define SCAN_MAX (1u << 15)
+
+static void scan_pasids(struct vtd_assigned *assigned)
+{
+    uint32_t count = nest_pasid_count(assigned);
+    unsigned int looked = 0;
+
+    for (uint32_t pasid = 0; pasid < count && looked < SCAN_MAX; looked++) {
+        uint32_t reason = 0;
+
+        if (!find_pasid(assigned, pasid))
+            reason = adopt_pasid(assigned, pasid, NULL);
+        if (reason && reason < VTD_FAULT_SM_PDE_ACCESS)
+            return;
+        if (reason >= VTD_FAULT_SM_PDE_ACCESS && reason <= VTD_FAULT_SM_PDE_RESERVED)
+            pasid |= 63;
+        pasid++;
+    }
+}
+
+static void tables_changed(struct vtd_assigned *assigned, const struct vtd_invalidation *what)
+{
+    if (what->scope == VTD_SCOPE_PASID) {
+        if (what->pasid < nest_pasid_count(assigned) && !find_pasid(assigned, what->pasid))
+            adopt_pasid(assigned, what->pasid, what);
+    } else if (what->scope != VTD_SCOPE_DEVICE || names_device(assigned, what)) {
+        assigned->scan = nest_pasid_count(assigned) != 0;
+    }
+    for_each_binding(assigned, reread, what);
+    for_each_binding(assigned, drop_blocked, NULL);
+}
+
+/* Pages that may have changed */
+
+static void pages_changed(struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    bool pages = what->scope == VTD_SCOPE_PAGES;
+
+    if (!binding->by_entry)
+        return;
+    if (what->scope != VTD_SCOPE_GLOBAL && binding->entry.domain != what->domain)
+        return;
+    if (what->kind == VTD_INVALIDATE_PIOTLB && binding->entry.pasid != what->pasid)
+        return;
+    nest_binding_invalidate(binding, pages ? what->address : 0, pages ? what->length : 0,
+                            pages && what->leaf_only);
+}
+
+void vtd_nest_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
+{
+    struct vtd_assigned *assigned;
+
+    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
+    {
+        if (assigned->lost)
+            continue;
+        if (what->kind == VTD_INVALIDATE_CONTEXT || what->kind == VTD_INVALIDATE_PASID)
+            tables_changed(assigned, what);
+        if (what->kind == VTD_INVALIDATE_IOTLB || what->kind == VTD_INVALIDATE_PIOTLB)
+            for_each_binding(assigned, pages_changed, what);
+    }
+}
+
+static void flush(struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    (void)what;
+    nest_binding_flush(binding);
+}
+
+static void commit_device(struct vtd_assigned *assigned)
+{
+    if (assigned->lost)
+        return;
+    if (assigned->scan)
+        scan_pasids(assigned);
+    assigned->scan = false;
+    for_each_binding(assigned, flush, NULL);
+    for_each_binding(assigned, drop_blocked, NULL);
+    nest_collect(assigned);
+}
+
+void vtd_nest_commit(struct vtd *vtd)
+{
+    struct vtd_assigned *assigned;
+
+    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
+    commit_device(assigned);
+}
+
+void vtd_nest_replay(struct vtd *vtd)
+{
+    struct vtd_assigned *assigned;
+
+    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
+    {
+        for_each_binding(assigned, reread, NULL);
+        for_each_binding(assigned, drop_blocked, NULL);
+        assigned->scan = nest_pasid_count(assigned) != 0;
+    }
+}
+
+/* Faults */
+
+/*
+ * In the thread of the DMA, perhaps while the holder of vtd->lock waits for that DMA: takes no lock
+ * but fault_lock, and knows nothing but the function, which lives as long as the unit.
+ *
+ * The host says only that it refused. Why is found by walking the guest's tables as an emulated
+ * device would; when the walk succeeds, the table is valid but blocked on the host, or has just
+ * changed.
+ */
+static void host_fault(void *opaque, const struct viommu_host_fault *fault)
+{
+    struct vtd_function *function = opaque;
+    struct vtd *vtd = function->vtd;
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct dma_translation translation;
+    bool memory;
+
+    request.address = fault->address;
+    request.length = 1;
+    request.pasid = fault->pasid;
+    request.requester_id = function->requester_id;
+    request.access = fault->access;
+    if (!(__atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE) & VTD_TRANSLATION_ENABLED))
+        return;
+    rcu_enter();
+    vtd_translate(vtd, &request, &translation);
+    memory = translation.status == VIOMMU_DMA_OK &&
+             memory_lookup(vtd->options.memory,
+                           translation.gpa + (fault->address & low_bits(translation.granule_log2)),
+                           NULL, NULL);
+    rcu_exit();
+    /* No memory behind a valid translation is no fault of the translation: emulated devices are
+     * not told either. */
+    if (translation.status == VIOMMU_DMA_OK && !memory)
+        return;
+    vtd_translate_fault(vtd, &request, fault->address,
+                        translation.status == VIOMMU_DMA_OK ? VTD_FAULT_SM_PASID_INVALID
+                                                            : translation.fault_code);
+}
+
+/* Devices */
+
+static struct vtd_assigned *find_device(const struct vtd *vtd, struct viommu_pci_id id)
+{
+    struct vtd_assigned *assigned;
+
+    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
+    {
+        if (assigned->id.requester_id == id.requester_id)
+            break;
+    }
+    return assigned;
+}
+
+/* function->assigned is any of the devices that share the alias. */
+static void update_function(struct vtd *vtd, struct vtd_function *function)
+{
+    struct vtd_assigned *assigned;
+
+    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
+    {
+        if (assigned->function == function)
+            break;
+    }
+    __atomic_store_n(&function->assigned, assigned, __ATOMIC_RELEASE);
+}
+
+static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
+                                       struct viommu_pci_id alias,
+                                       struct viommu_host_device *device)
+{
+    struct vtd_assigned *assigned = calloc(1, sizeof(*assigned));
+
+    if (!assigned)
+        return NULL;
+    assigned->vtd = vtd;
+    assigned->id = id;
+    assigned->device = device;
+    assigned->function = vtd_function_get(vtd, alias.requester_id);
+    if (!assigned->function) {
+        free(assigned);
+        return NULL;
+    }
+    snprintf(assigned->name, sizeof(assigned->name), "%04x:%02x:%02x.%x", id.segment,
+             id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
+    TAILQ_INIT(&assigned->pasids);
+    TAILQ_INIT(&assigned->leftovers);
+    nest_binding_init(&assigned->rid, assigned, VIOMMU_PASID_NONE, NEST_PARENT);
+    return assigned;
+}
+
+static int watch_faults(struct vtd_assigned *assigned, struct viommu_error *error)
+{
+    struct viommu_error cause;
+    int ret = viommu_host_device_set_fault_handler(assigned->device, host_fault, assigned->function,
+                                                   &cause);
+
+    if (ret == -EOPNOTSUPP) {
+        log_message(&assigned->vtd->options.log, VIOMMU_LOG_INFO,
+                    "%s: the guest is not told of DMA that the host refuses: %s", assigned->name,
+                    cause.message);
+        return 0;
+    }
+    return ret ? error_set(error, ret, "%s", cause.message) : 0;
+}
+
+int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
+                        struct viommu_host_device *device, struct viommu_error *error)
+{
+    struct vtd_assigned *assigned;
+    int ret;
+
+    if (find_device(vtd, id))
+        return error_set(error, -EBUSY,
+                         "function %02x:%02x.%x has a host device already; detach it first",
+                         id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
+    ret = vtd_compare_host(&vtd->options, device, error);
+    if (ret)
+        return ret;
+    assigned = new_device(vtd, id, alias, device);
+    if (!assigned)
+        return error_set(error, -ENOMEM, "no memory for an assigned device");
+    ret = watch_faults(assigned, error);
+    if (ret) {
+        free(assigned);
+        return ret;
+    }
+    TAILQ_INSERT_TAIL(&vtd->nest->devices, assigned, link);
+    update_function(vtd, assigned->function);
+    assigned->scan = nest_pasid_count(assigned) != 0;
+    reread(&assigned->rid, NULL);
+    commit_device(assigned);
+    return 0;
+}
+
+static void block(struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    (void)what;
+    nest_binding_block(binding);
+}
+
+static void forget_leftovers(struct vtd_assigned *assigned)
+{
+    struct nest_leftover *leftover;
+
+    nest_collect(assigned);
+    while ((leftover = TAILQ_FIRST(&assigned->leftovers))) {
+        TAILQ_REMOVE(&assigned->leftovers, leftover, link);
+        free(leftover);
+    }
+}
+
+/*
+ * The device leaves blocked: its DMA may still run, and its IOVAs are not to be taken for guest
+ * physical addresses.
+ */
+static void release_device(struct vtd_assigned *assigned)
+{
+    struct viommu_error error;
+
+    for_each_binding(assigned, block, NULL);
+    for_each_binding(assigned, drop_blocked, NULL);
+    if (!assigned->lost &&
+        viommu_host_device_set_fault_handler(assigned->device, NULL, NULL, &error))
+        log_message(&assigned->vtd->options.log, VIOMMU_LOG_DEBUG,
+                    "%s: the fault handler stays until the device is unbound: %s", assigned->name,
+                    error.message);
+    forget_leftovers(assigned);
+}
+
+void vtd_nest_unset_device(struct vtd *vtd, struct viommu_pci_id id)
+{
+    struct vtd_assigned *assigned = find_device(vtd, id);
+
+    if (!assigned)
+        return;
+    release_device(assigned);
+    TAILQ_REMOVE(&vtd->nest->devices, assigned, link);
+    update_function(vtd, assigned->function);
+    free(assigned);
+}
+
+/* Guest memory */
+
+static void sync_shadows(struct vtd_nest *nest)
+{
+    struct vtd_assigned *assigned;
+    struct nest_binding *binding;
+
+    TAILQ_FOREACH(assigned, &nest->devices, link)
+    {
+        if (assigned->rid.target.state == NEST_SHADOWED)
+            nest_binding_invalidate(&assigned->rid, 0, 0, false);
+        TAILQ_FOREACH(binding, &assigned->pasids, link)
+        {
+            if (binding->target.state == NEST_SHADOWED)
+                nest_binding_invalidate(binding, 0, 0, false);
+        }
+        commit_device(assigned);
+    }
+}
+
+static int insert_range(struct vtd_nest *nest, const struct viommu_memory_range *range)
+{
+    struct viommu_memory_range *grown =
+        realloc(nest->ranges, (nest->range_count + 1) * sizeof(*grown));
+    size_t at = 0;
+
+    if (!grown)
+        return -ENOMEM;
+    nest->ranges = grown;
+    while (at < nest->range_count && grown[at].gpa < range->gpa)
+        at++;
+    memmove(grown + at + 1, grown + at, (nest->range_count - at) * sizeof(*grown));
+    grown[at] = *range;
+    nest->range_count++;
+    return 0;
+}
+
+static int memory_added(struct memory_listener *listener, const struct viommu_memory_range *range,
+                        struct viommu_error *error)
+{
+    struct vtd_nest *nest = (struct vtd_nest *)listener;
+    int ret;
+
+    pthread_mutex_lock(&nest->vtd->lock);
+    ret = insert_range(nest, range);
+    if (!ret)
+        sync_shadows(nest);
+    pthread_mutex_unlock(&nest->vtd->lock);
+    return ret ? error_set(error, ret, "no memory for a range") : 0;
+}
+
+static void memory_removed(struct memory_listener *listener,
+                           const struct viommu_memory_range *range)
+{
+    struct vtd_nest *nest = (struct vtd_nest *)listener;
+    size_t at = 0;
+
+    pthread_mutex_lock(&nest->vtd->lock);
+    while (at < nest->range_count && nest->ranges[at].gpa != range->gpa)
+        at++;
+    if (at < nest->range_count) {
+        memmove(nest->ranges + at, nest->ranges + at + 1,
+                (nest->range_count - at - 1) * sizeof(nest->ranges[0]));
+        nest->range_count--;
+        sync_shadows(nest);
+    }
+    pthread_mutex_unlock(&nest->vtd->lock);
+}
+
+int vtd_nest_create(struct vtd *vtd)
+{
+    struct vtd_nest *nest = calloc(1, sizeof(*nest));
+    int ret;
+
+    if (!nest)
+        return -ENOMEM;
+    nest->vtd = vtd;
+    nest->listener.add = memory_added;
+    nest->listener.remove = memory_removed;
+    TAILQ_INIT(&nest->devices);
+    vtd->nest = nest;
+    ret = memory_listener_register(vtd->options.memory, &nest->listener, NULL);
+    if (ret)
+        free(nest);
+    return ret;
+}
+
+void vtd_nest_destroy(struct vtd *vtd)
+{
+    struct vtd_nest *nest = vtd->nest;
+    struct vtd_assigned *assigned;
+
+    pthread_mutex_lock(&vtd->lock);
+    while ((assigned = TAILQ_FIRST(&nest->devices)))
+        vtd_nest_unset_device(vtd, assigned->id);
+    pthread_mutex_unlock(&vtd->lock);
+    memory_listener_unregister(vtd->options.memory, &nest->listener);
+    free(nest->ranges);
+    free(nest);
+}

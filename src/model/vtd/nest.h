@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guest tables on the host: what nest.c, bind.c and shadow.c share. Everything here is under
+ * vtd->lock.
+ *
+ *   nest.c     devices coming and going, invalidations, faults, guest memory coming and going
+ *   bind.c     one table entry -> what the device is attached to
+ *   shadow.c   a guest's second-stage table, mirrored into an IOAS
+ */
+#ifndef VTD_NEST_H
+#define VTD_NEST_H
+
+#include <sys/queue.h>
+
+#include "model/vtd/vtd.h"
+
+struct vtd_shadow;
+
+/* What a function, or a PASID of it, is attached to. */
+enum nest_state {
+    NEST_BLOCKED,  /* to nothing */
+    NEST_PARENT,   /* the table of guest memory: translation off, or pass-through */
+    NEST_BOUND,    /* a nested HWPT: the guest's first-stage table */
+    NEST_SHADOWED, /* an IOAS that mirrors the guest's second-stage table */
+};
+
+struct nest_target {
+    enum nest_state state;
+    uint32_t hwpt;             /* BOUND */
+    struct vtd_shadow *shadow; /* SHADOWED */
+};
+
+/*
+ * Invalidations of the IOTLB since the last commit. More than fit are one of everything: what they
+ * cost the host is bounded, whatever the guest sends.
+ */
+#define NEST_PENDING_MAX 64
+
+struct nest_pending {
+    unsigned int count;
+    bool everything;
+    struct viommu_host_vtd_s1_invalidate entries[NEST_PENDING_MAX];
+};
+
+/* A function, or one PASID of it. */
+struct nest_binding {
+    struct vtd_assigned *assigned;
+    uint32_t pasid; /* VIOMMU_PASID_NONE: requests without */
+    struct nest_target target;
+    bool by_entry; /* `entry` made it so; else translation is off, or nothing is attached */
+    struct vtd_entry entry; /* as it was when it was bound: invalidations name its domain */
+    struct nest_pending pending;
+    TAILQ_ENTRY(nest_binding) link;
+};
+
+/* An object that the host did not destroy when it should have. */
+struct nest_leftover {
+    uint32_t id;
+    TAILQ_ENTRY(nest_leftover) link;
+};
+
+/*
+ * PASIDs of one function that can be bound at a time. A guest that wants more is told by a fault;
+ * the memory and host objects that it can make us hold are bounded.
+ */
+#define NEST_PASIDS_MAX 1024
+
+struct vtd_assigned {
+    struct vtd *vtd;
+    struct vtd_function *function; /* of the alias: tables are indexed by that */
+    struct viommu_pci_id id;
+    char name[16]; /* of id, for the log */
+    struct viommu_host_device *device;
+    bool lost; /* unbound by force: the host does not know it any more */
+    bool scan; /* at the next commit, look for PASIDs that became present */
+    unsigned int pasid_count;
+    struct nest_binding rid;
+    TAILQ_HEAD(nest_bindings, nest_binding) pasids;
+    TAILQ_HEAD(, nest_leftover) leftovers;
+    TAILQ_ENTRY(vtd_assigned) link;
+};
+
+struct vtd_nest {
+    struct memory_listener listener; /* first: nest.c casts */
+    struct vtd *vtd;
+    TAILQ_HEAD(, vtd_assigned) devices;
+    /*
+     * Guest memory, ascending by GPA. Not looked up in the memory map: a range that is being
+     * removed is still found there after we have unmapped it, and must not be mapped again.
+     */
+    struct viommu_memory_range *ranges;
+    size_t range_count;
+};
+
+/* What the guest's tables, or their being off, ask for at this moment. */
+struct nest_wish {
+    enum nest_state state;
+    bool by_entry;
+    const char *refusal; /* state is BLOCKED although the entry is valid: why */
+    struct vtd_entry entry;
+};
+
+/* bind.c */
+void nest_binding_init(struct nest_binding *binding, struct vtd_assigned *assigned, uint32_t pasid,
+                       enum nest_state state);
+void nest_binding_wish(const struct nest_binding *binding, struct nest_wish *wish);
+/* Make it so. When the host refuses, the binding is blocked, the guest is told, the log says why.
+ */
+void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wish);
+void nest_binding_block(struct nest_binding *binding);
+/* Something pending in [address, address + length); length 0: everything. */
+void nest_binding_invalidate(struct nest_binding *binding, uint64_t address, uint64_t length,
+                             bool leaf_only);
+/* Hand over what is pending. */
+void nest_binding_flush(struct nest_binding *binding);
+/* Destroy a host object, now or at a later collect. */
+void nest_destroy_object(struct vtd_assigned *assigned, uint32_t id);
+void nest_collect(struct vtd_assigned *assigned);
+/* The flag that HWPTs of a device carry when PASIDs of it may be attached too. */
+uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned);
+/* PASIDs that the unit and the device have. */
+uint32_t nest_pasid_count(const struct vtd_assigned *assigned);
+
+/* shadow.c */
+int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
+                      const struct vtd_entry *entry, struct viommu_error *error);
+uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);
+/*
+ * Bring [address, address + length) up to the guest's table; length 0: all of it. After a failure
+ * the shadow must not be used any more.
+ */
+int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length,
+                    struct viommu_error *error);
+/* Not attached any more. */
+void vtd_shadow_destroy(struct vtd_shadow *shadow);
+
+#endif
