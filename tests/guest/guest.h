@@ -75,6 +75,7 @@ int unit_stage(struct unit *unit, const char *addr);
 /* job.c: what the kernel command line asks for */
 struct job {
     const char *check;
+    bool plain; /* there is no remapping unit; only the disk is checked */
     bool scalable;
     enum stage kernel_stage;  /* of functions that kernel drivers use */
     enum stage user_stage;    /* of functions that VFIO uses */
@@ -88,6 +89,7 @@ bool job_read(struct job *job);
 /* The parts of the check. */
 void load_modules(void);
 void check_mode(const struct job *job, struct unit *unit);
+/* Says nothing where there is no unit (NULL). */
 void check_group(const struct job *job, struct unit *unit, const char *addr);
 void check_disk(const struct job *job, struct unit *unit);
 void check_edus(const struct job *job, struct unit *unit);

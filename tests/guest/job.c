@@ -11,6 +11,10 @@
  */
 static const struct job jobs[] = {
     {
+        .check = "plain",
+        .plain = true,
+    },
+    {
         .check = "scalable",
         .scalable = true,
         .kernel_stage = STAGE_FIRST,
@@ -66,8 +70,9 @@ bool job_read(struct job *job)
         job->disk = getenv("disk");
         return true;
     }
-    return expect(false, "knows what to check",
-                  "check=%s is not scalable, both, second, legacy, pt, pt-legacy or hello; put "
-                  "one of them on the kernel's command line",
-                  check ? check : "(nothing)");
+    return expect(
+        false, "knows what to check",
+        "check=%s is not plain, scalable, both, second, legacy, pt, pt-legacy or hello; put "
+        "one of them on the kernel's command line",
+        check ? check : "(nothing)");
 }

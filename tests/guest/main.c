@@ -44,6 +44,10 @@ static void run_checks(void)
     if (!job_read(&job))
         return;
     load_modules();
+    if (job.plain) {
+        check_disk(&job, NULL);
+        return;
+    }
     if (unit_open(&unit)) {
         check_mode(&job, &unit);
         check_disk(&job, &unit);
