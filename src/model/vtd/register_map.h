@@ -171,13 +171,15 @@
 
 /* 11.4.9.9 IQERCD.IQEI: why the queue stopped. */
 enum vtd_queue_error {
-    VTD_QUEUE_OK = 0, /* as an error: nothing more to tell */
+    VTD_QUEUE_OK = 0,
     VTD_QUEUE_TAIL = 1,
     VTD_QUEUE_FETCH = 2,
     VTD_QUEUE_TYPE = 3,
     VTD_QUEUE_RESERVED = 4,
     VTD_QUEUE_WIDTH = 5,
     VTD_QUEUE_TAIL_ALIGNMENT = 6,
+    VTD_QUEUE_TTM = 7,
+    VTD_QUEUE_UNKNOWN, /* not in the register: reported as 0, "not available" */
 };
 
 #endif

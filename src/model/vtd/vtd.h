@@ -45,6 +45,7 @@
 #define VTD_TTM_MASK            (UINT64_C(3) << 10)
 #define VTD_TTM_LEGACY          0
 #define VTD_TTM_SCALABLE        1
+#define VTD_TTM_RESERVED        2
 #define VTD_TTM_ABORT           3
 
 struct vtd;
