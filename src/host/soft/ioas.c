@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* I/O address spaces: areas that never overlap, mapped into every paging HWPT of the IOAS. */
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "host/soft/soft.h"
+
+struct soft_area {
+    uint64_t start;
+    uint64_t last;
+    uint64_t hpa;
+    uint32_t flags; /* VIOMMU_HOST_MAP_* */
+};
+
+static uint64_t area_length(const struct soft_area *area)
+{
+    return area->last - area->start + 1;
+}
+
+/* Areas that overlap compare as equal: a search for a range finds one of those in it. */
+static int compare_areas(const void *a, const void *b)
+{
+    const struct soft_area *left = a, *right = b;
+
+    if (left->last < right->start)
+        return -1;
+    return left->start > right->last;
+}
+
+static struct soft_area *find_overlap(struct soft_ioas *ioas, uint64_t start, uint64_t last)
+{
+    struct soft_area key = {.start = start, .last = last};
+    struct soft_area **node = tfind(&key, &ioas->areas, compare_areas);
+
+    return node ? *node : NULL;
+}
+
+int soft_ioas_alloc(void *opaque, uint32_t *ioas_id, struct viommu_error *error)
+{
+    struct soft_host *host = opaque;
+    struct soft_ioas *ioas = calloc(1, sizeof(*ioas));
+    int ret;
+
+    if (!ioas)
+        return error_set(error, -ENOMEM, "No memory for an IOAS");
+    LIST_INIT(&ioas->hwpts);
+    pthread_rwlock_wrlock(&host->lock);
+    ret = soft_object_add(host, &ioas->object, SOFT_IOAS, error);
+    if (!ret)
+        *ioas_id = ioas->object.id;
+    pthread_rwlock_unlock(&host->lock);
+    if (ret)
+        free(ioas);
+    return ret;
+}
+
+static void area_free(struct soft_host *host, struct soft_area *area)
+{
+    host->mapped_bytes -= area_length(area);
+    free(area);
+}
+
+void soft_ioas_free(struct soft_host *host, struct soft_ioas *ioas)
+{
+    struct soft_area *area;
+
+    while ((area = find_overlap(ioas, 0, UINT64_MAX))) {
+        tdelete(area, &ioas->areas, compare_areas);
+        area_free(host, area);
+    }
+    soft_object_remove(&ioas->object);
+    free(ioas);
+}
+
+/* Erratum 772415: a nesting parent must not have read-only pages, the hardware would write them. */
+static int check_readonly(const struct soft_hwpt *hwpt, uint64_t iova, uint32_t flags,
+                          struct viommu_error *error)
+{
+    if ((flags & VIOMMU_HOST_MAP_WRITE) || !(hwpt->flags & VIOMMU_HOST_HWPT_NEST_PARENT) ||
+        !(hwpt->host->info.quirks & VIOMMU_HOST_QUIRK_772415))
+        return 0;
+    return error_set(
+        error, -EINVAL,
+        "Read-only mapping at IOVA 0x%llx in nesting parent HWPT %u: erratum 772415 of "
+        "%s does not honour it; map it writable, or leave it out",
+        (unsigned long long)iova, hwpt->object.id, hwpt->host->info.name);
+}
+
+static int map_into(struct soft_hwpt *hwpt, const struct soft_area *area,
+                    struct viommu_error *error)
+{
+    int ret = check_readonly(hwpt, area->start, area->flags, error);
+
+    if (ret)
+        return ret;
+    ret = soft_second_map(hwpt, area->start, area->hpa, area_length(area), area->flags);
+    if (ret)
+        error_set(error, ret, "No memory for second-stage tables of HWPT %u", hwpt->object.id);
+    return ret;
+}
+
+/* In all HWPTs of the IOAS, or in none. */
+static int map_into_all(struct soft_ioas *ioas, const struct soft_area *area,
+                        struct viommu_error *error)
+{
+    struct soft_hwpt *hwpt, *undo;
+
+    LIST_FOREACH(hwpt, &ioas->hwpts, sibling)
+    {
+        int ret = map_into(hwpt, area, error);
+
+        if (!ret)
+            continue;
+        for (undo = LIST_FIRST(&ioas->hwpts); undo != hwpt; undo = LIST_NEXT(undo, sibling))
+            soft_second_unmap(undo, area->start, area_length(area));
+        return ret;
+    }
+    return 0;
+}
+
+static int check_area(struct soft_host *host, struct soft_ioas *ioas, const struct soft_area *area,
+                      struct viommu_error *error)
+{
+    uint64_t limit = low_bits(host->caps.address_width);
+    const struct soft_area *other = find_overlap(ioas, area->start, area->last);
+
+    if (area->last > limit)
+        return error_set(
+            error, -EINVAL,
+            "IOVA 0x%llx is beyond the %u bits (0x%llx) that the IOMMU of %s translates",
+            (unsigned long long)area->last, host->caps.address_width, (unsigned long long)limit,
+            host->info.name);
+    if (area->start <= SOFT_MSI_LAST && area->last >= SOFT_MSI_START)
+        return error_set(
+            error, -EINVAL,
+            "IOVAs 0x%llx..0x%llx reach into the interrupt range 0x%llx..0x%llx; leave "
+            "it out",
+            (unsigned long long)area->start, (unsigned long long)area->last,
+            (unsigned long long)SOFT_MSI_START, (unsigned long long)SOFT_MSI_LAST);
+    if (other)
+        return error_set(
+            error, -EEXIST,
+            "IOVAs 0x%llx..0x%llx overlap the mapping 0x%llx..0x%llx of IOAS %u; unmap "
+            "that first",
+            (unsigned long long)area->start, (unsigned long long)area->last,
+            (unsigned long long)other->start, (unsigned long long)other->last, ioas->object.id);
+    return 0;
+}
+
+static int add_area(struct soft_host *host, struct soft_ioas *ioas, struct soft_area *area,
+                    struct viommu_error *error)
+{
+    int ret = check_area(host, ioas, area, error);
+
+    if (ret)
+        return ret;
+    if (!tsearch(area, &ioas->areas, compare_areas))
+        return error_set(error, -ENOMEM, "No memory for a mapping of IOAS %u", ioas->object.id);
+    ret = map_into_all(ioas, area, error);
+    if (ret) {
+        tdelete(area, &ioas->areas, compare_areas);
+        return ret;
+    }
+    host->mapped_bytes += area_length(area);
+    return 0;
+}
+
+int soft_ioas_map(void *opaque, uint32_t ioas_id, uint64_t iova, void *address, uint64_t length,
+                  uint32_t flags, struct viommu_error *error)
+{
+    struct soft_host *host = opaque;
+    struct soft_area *area = malloc(sizeof(*area));
+    struct soft_ioas *ioas;
+    int ret;
+
+    if (!area)
+        return error_set(error, -ENOMEM, "No memory for a mapping of IOAS %u", ioas_id);
+    *area = (struct soft_area){iova, iova + length - 1, (uintptr_t)address, flags};
+    pthread_rwlock_wrlock(&host->lock);
+    ioas = soft_find_ioas(host, ioas_id);
+    if (ioas)
+        ret = add_area(host, ioas, area, error);
+    else
+        ret = error_set(error, -ENOENT, "There is no IOAS %u to map into", ioas_id);
+    pthread_rwlock_unlock(&host->lock);
+    if (ret)
+        free(area);
+    return ret;
+}
+
+/* Nested caches go as a whole: which of their pages came through this one is not remembered. */
+static void unmap_from_all(struct soft_ioas *ioas, const struct soft_area *area)
+{
+    struct soft_hwpt *hwpt, *child;
+
+    LIST_FOREACH(hwpt, &ioas->hwpts, sibling)
+    {
+        soft_second_unmap(hwpt, area->start, area_length(area));
+        soft_cache_drop(&hwpt->cache, area->start, area->last);
+        LIST_FOREACH(child, &hwpt->nested, sibling)
+        {
+            soft_cache_clear(&child->cache);
+        }
+    }
+}
+
+/* Only the mappings at the two ends can be cut. */
+static int check_cut(struct soft_ioas *ioas, uint64_t start, uint64_t last,
+                     struct viommu_error *error)
+{
+    const struct soft_area *ends[2] = {find_overlap(ioas, start, start),
+                                       find_overlap(ioas, last, last)};
+
+    for (int i = 0; i < 2; i++) {
+        if (ends[i] && (ends[i]->start < start || ends[i]->last > last))
+            return error_set(error, -ENOENT,
+                             "Unmapping IOVAs 0x%llx..0x%llx of IOAS %u would cut the mapping "
+                             "0x%llx..0x%llx; unmap whole mappings",
+                             (unsigned long long)start, (unsigned long long)last, ioas->object.id,
+                             (unsigned long long)ends[i]->start, (unsigned long long)ends[i]->last);
+    }
+    return 0;
+}
+
+static int unmap_range(struct soft_host *host, struct soft_ioas *ioas, uint64_t start,
+                       uint64_t last, uint64_t *unmapped, struct viommu_error *error)
+{
+    bool all = start == 0 && last == UINT64_MAX;
+    int ret = check_cut(ioas, start, last, error);
+    struct soft_area *area;
+
+    if (ret)
+        return ret;
+    *unmapped = 0;
+    while ((area = find_overlap(ioas, start, last))) {
+        unmap_from_all(ioas, area);
+        *unmapped += area_length(area);
+        tdelete(area, &ioas->areas, compare_areas);
+        area_free(host, area);
+    }
+    if (!*unmapped && !all)
+        return error_set(error, -ENOENT, "Nothing is mapped at IOVAs 0x%llx..0x%llx of IOAS %u",
+                         (unsigned long long)start, (unsigned long long)last, ioas->object.id);
+    return 0;
+}
+
+int soft_ioas_unmap(void *opaque, uint32_t ioas_id, uint64_t iova, uint64_t length,
+                    uint64_t *unmapped, struct viommu_error *error)
+{
+    struct soft_host *host = opaque;
+    uint64_t last = length == UINT64_MAX ? UINT64_MAX : iova + length - 1;
+    struct soft_ioas *ioas;
+    int ret;
+
+    pthread_rwlock_wrlock(&host->lock);
+    ioas = soft_find_ioas(host, ioas_id);
+    if (ioas)
+        ret = unmap_range(host, ioas, iova, last, unmapped, error);
+    else
+        ret = error_set(error, -ENOENT, "There is no IOAS %u to unmap from", ioas_id);
+    pthread_rwlock_unlock(&host->lock);
+    return ret;
+}
+
+/* The same before and after a HWPT is allocated: all IOMMUs of a host are of one profile. */
+int soft_ioas_iova_ranges(void *opaque, uint32_t ioas_id, struct viommu_host_iova_range *ranges,
+                          size_t *count, struct viommu_error *error)
+{
+    struct soft_host *host = opaque;
+    const struct viommu_host_iova_range all[] = {
+        {0, SOFT_MSI_START - 1},
+        {SOFT_MSI_LAST + 1, low_bits(host->caps.address_width)},
+    };
+    const size_t needed = sizeof(all) / sizeof(all[0]);
+    size_t room = *count;
+    struct soft_ioas *ioas;
+
+    pthread_rwlock_rdlock(&host->lock);
+    ioas = soft_find_ioas(host, ioas_id);
+    pthread_rwlock_unlock(&host->lock);
+    if (!ioas)
+        return error_set(error, -ENOENT, "There is no IOAS %u", ioas_id);
+    *count = needed;
+    if (room < needed)
+        return error_set(error, -EMSGSIZE, "IOAS %u has %zu ranges of IOVAs, there is room for %zu",
+                         ioas_id, needed, room);
+    for (size_t i = 0; i < needed; i++)
+        ranges[i] = all[i];
+    return 0;
+}
+
+struct fill {
+    struct soft_hwpt *hwpt;
+    struct viommu_error *error;
+    int ret;
+};
+
+static void fill_visit(const void *node, VISIT visit, void *opaque)
+{
+    struct fill *fill = opaque;
+
+    if ((visit == postorder || visit == leaf) && !fill->ret)
+        fill->ret = map_into(fill->hwpt, *(struct soft_area *const *)node, fill->error);
+}
+
+/* Map what the IOAS holds into a new HWPT; when it fails, destroying the HWPT undoes it. */
+int soft_ioas_fill(struct soft_ioas *ioas, struct soft_hwpt *hwpt, struct viommu_error *error)
+{
+    struct fill fill = {hwpt, error, 0};
+
+    twalk_r(ioas->areas, fill_visit, &fill);
+    return fill.ret;
+}
