@@ -84,10 +84,7 @@ static struct viommu_dma_space *pci_get_address_space(void *opaque, struct viomm
 /* From the configuration alone: nothing of a host may flow into it. */
 static uint64_t pci_get_viommu_cap(void *opaque)
 {
-    const struct viommu_vtd_options *options = &vtd_of(opaque)->options;
-
-    return options->hw_nested && options->scalable && options->first_stage ? VIOMMU_CAP_HW_NESTED
-                                                                           : 0;
+    return vtd_options_viommu_cap(&vtd_of(opaque)->options);
 }
 
 static int pci_set_iommu_device(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,

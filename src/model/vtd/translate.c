@@ -458,7 +458,8 @@ void vtd_translate_fault(struct vtd *vtd, const struct viommu_dma_request *reque
         .reason = reason,
         .access = request->access,
         .type = request->type,
-        .qualified = vtd_fault_code(reason)->qualified && fault_disabled(vtd, request),
+        .qualified = vtd_fault_code(reason)->qualified,
+        .disabled = fault_disabled(vtd, request),
     };
 
     vtd_fault_record(vtd, &fault);
