@@ -16,13 +16,30 @@ die() {
     exit 1
 }
 
-# Removes what it is given when the script ends, however it ends.
-declare -a on_exit_remove=()
-remove_at_exit() {
-    on_exit_remove+=("$@")
-    trap 'rm -rf -- "${on_exit_remove[@]}"' EXIT
+# What is cleared away when the script ends, however it ends.
+declare -a exit_files=() exit_processes=()
+clear_away() {
+    local pid
+    for pid in "${exit_processes[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+    rm -rf -- "${exit_files[@]}"
+}
+
+trap_exit() {
+    trap clear_away EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
+}
+
+remove_at_exit() {
+    exit_files+=("$@")
+    trap_exit
+}
+
+kill_at_exit() {
+    exit_processes+=("$@")
+    trap_exit
 }
 
 # Makes $scratch, a fresh directory that goes away with the script.
