@@ -29,16 +29,18 @@ static void for_each_binding(struct vtd_assigned *assigned, binding_fn *fn,
 }
 
 /* PASIDs that are not attached are not remembered. */
-static void drop_blocked(struct nest_binding *binding, const struct vtd_invalidation *what)
+static void drop_blocked_pasids(struct vtd_assigned *assigned)
 {
-    struct vtd_assigned *assigned = binding->assigned;
+    struct nest_binding *binding, *next;
 
-    (void)what;
-    if (binding == &assigned->rid || binding->target.state != NEST_BLOCKED)
-        return;
-    TAILQ_REMOVE(&assigned->pasids, binding, link);
-    assigned->pasid_count--;
-    free(binding);
+    for (binding = TAILQ_FIRST(&assigned->pasids); binding; binding = next) {
+        next = TAILQ_NEXT(binding, link);
+        if (binding->target.state != NEST_BLOCKED)
+            continue;
+        TAILQ_REMOVE(&assigned->pasids, binding, link);
+        assigned->pasid_count--;
+        free(binding);
+    }
 }
 
 /* Table entries that may have changed */
@@ -158,7 +160,7 @@ static void tables_changed(struct vtd_assigned *assigned, const struct vtd_inval
         assigned->scan = nest_pasid_count(assigned) != 0;
     }
     for_each_binding(assigned, reread, what);
-    for_each_binding(assigned, drop_blocked, NULL);
+    drop_blocked_pasids(assigned);
 }
 
 /* Pages that may have changed */
@@ -206,7 +208,7 @@ static void commit_device(struct vtd_assigned *assigned)
         scan_pasids(assigned);
     assigned->scan = false;
     for_each_binding(assigned, flush, NULL);
-    for_each_binding(assigned, drop_blocked, NULL);
+    drop_blocked_pasids(assigned);
     nest_collect(assigned);
 }
 
@@ -225,7 +227,7 @@ void vtd_nest_replay(struct vtd *vtd)
     TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
     {
         for_each_binding(assigned, reread, NULL);
-        for_each_binding(assigned, drop_blocked, NULL);
+        drop_blocked_pasids(assigned);
         assigned->scan = nest_pasid_count(assigned) != 0;
     }
 }
@@ -369,7 +371,8 @@ int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_
 static void block(struct nest_binding *binding, const struct vtd_invalidation *what)
 {
     (void)what;
-    nest_binding_block(binding);
+    if (binding->target.state != NEST_PARENT || binding->pasid != VIOMMU_PASID_NONE)
+        nest_binding_block(binding);
 }
 
 static void forget_leftovers(struct vtd_assigned *assigned)
@@ -384,15 +387,16 @@ static void forget_leftovers(struct vtd_assigned *assigned)
 }
 
 /*
- * The device leaves blocked: its DMA may still run, and its IOVAs are not to be taken for guest
- * physical addresses.
+ * A device that was translated leaves blocked: its DMA may still run, and its IOVAs are not to be
+ * taken for guest physical addresses. One that uses the table of guest memory keeps it until the
+ * caller, who attached it, detaches it.
  */
 static void release_device(struct vtd_assigned *assigned)
 {
     struct viommu_error error;
 
     for_each_binding(assigned, block, NULL);
-    for_each_binding(assigned, drop_blocked, NULL);
+    drop_blocked_pasids(assigned);
     if (!assigned->lost &&
         viommu_host_device_set_fault_handler(assigned->device, NULL, NULL, &error))
         log_message(&assigned->vtd->options.log, VIOMMU_LOG_DEBUG,
