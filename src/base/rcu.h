@@ -7,7 +7,10 @@
 #ifndef BASE_RCU_H
 #define BASE_RCU_H
 
+/* liburcu's inline functions use a misaligned struct of its own, which UBSan would report. */
+#ifndef RCU_OUT_OF_LINE
 #define _LGPL_SOURCE
+#endif
 #include <urcu/urcu-bp.h>
 
 #if defined(__SANITIZE_THREAD__)
