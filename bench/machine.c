@@ -47,6 +47,12 @@ static uint64_t *quad(const struct bench_machine *machine, uint64_t gpa)
     return (uint64_t *)(machine->ram + gpa);
 }
 
+/* Scalable mode demands 256-bit descriptors (IQA_REG.DW). */
+static bool is_scalable(const struct bench_machine *machine)
+{
+    return machine->mode != BENCH_SECOND_STAGE;
+}
+
 static void map_page(struct bench_machine *machine, uint64_t table, uint64_t address, uint64_t to)
 {
     for (int level = 4; level > 1; level--) {
@@ -95,9 +101,9 @@ static void build_entries(struct bench_machine *machine)
 
 static void switch_on(struct bench_machine *machine)
 {
-    uint64_t mode = machine->mode == BENCH_SECOND_STAGE ? 0 : 1 << 10;
+    uint64_t mode = is_scalable(machine) ? 1 << 10 : 0;
 
-    viommu_mmio_write(machine->unit, REG_IQA, 8, QUEUE);
+    viommu_mmio_write(machine->unit, REG_IQA, 8, QUEUE | (is_scalable(machine) ? 1 << 11 : 0));
     viommu_mmio_write(machine->unit, REG_GCMD, 4, UINT32_C(1) << 26);
     viommu_mmio_write(machine->unit, REG_RTADDR, 8, ROOT | mode);
     viommu_mmio_write(machine->unit, REG_GCMD, 4, UINT32_C(1) << 30 | UINT32_C(1) << 26);
@@ -124,7 +130,7 @@ void bench_machine_create(struct bench_machine *machine, enum bench_mode mode)
 {
     static const char *const properties[] = {
         [BENCH_FIRST_STAGE] = "",
-        [BENCH_SECOND_STAGE] = "scalable=off,first-stage=off,hw-nested=off",
+        [BENCH_SECOND_STAGE] = "scalable=off",
         [BENCH_NESTED] = "second-stage=on,nested=on",
     };
     struct viommu_vtd_options options;
@@ -164,7 +170,7 @@ static void queue(struct bench_machine *machine, uint64_t low, uint64_t high)
 
     descriptor[0] = low;
     descriptor[1] = high;
-    machine->queue_tail = (machine->queue_tail + 16) % QUEUE_SIZE;
+    machine->queue_tail = (machine->queue_tail + (is_scalable(machine) ? 32 : 16)) % QUEUE_SIZE;
 }
 
 void bench_machine_invalidate(struct bench_machine *machine, unsigned int first, unsigned int count)

@@ -16,6 +16,7 @@ enum {
 #define GCMD_SRTP    (UINT32_C(1) << 30)
 #define GCMD_QIE     (UINT32_C(1) << 26)
 #define RTADDR_SMT   (UINT64_C(1) << 10)
+#define IQA_DW       (UINT64_C(1) << 11) /* 256-bit descriptors, as scalable mode demands */
 #define FAULT_RECORD (UINT64_C(1) << 63)
 
 /* Paging entries of the first stage (VT-d 5.0, 9.8). */
@@ -32,7 +33,7 @@ static void submit(struct scripted_guest *guest, uint64_t low, uint64_t high)
 
     descriptor[0] = low;
     descriptor[1] = high;
-    guest->queue_tail = (guest->queue_tail + 16) % 4096;
+    guest->queue_tail = (guest->queue_tail + 32) % 4096;
     viommu_mmio_write(guest->unit, REG_IQT, 8, guest->queue_tail);
 }
 
@@ -62,7 +63,7 @@ static void write_tables(struct scripted_guest *guest, uint8_t devfn)
 void scripted_guest_boot(struct scripted_guest *guest, uint8_t devfn)
 {
     write_tables(guest, devfn);
-    viommu_mmio_write(guest->unit, REG_IQA, 8, GUEST_QUEUE);
+    viommu_mmio_write(guest->unit, REG_IQA, 8, GUEST_QUEUE | IQA_DW);
     viommu_mmio_write(guest->unit, REG_GCMD, 4, GCMD_QIE);
     viommu_mmio_write(guest->unit, REG_RTADDR, 8, GUEST_ROOT | RTADDR_SMT);
     viommu_mmio_write(guest->unit, REG_GCMD, 4, GCMD_QIE | GCMD_SRTP);

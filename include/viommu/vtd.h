@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/** Sends an MSI of the unit itself (faults, completed waits). Any thread; must not access the unit. */
+/** Sends an MSI of the unit itself (faults, completed waits). Any thread; must not access the unit.
+ */
 typedef void viommu_vtd_msi_fn(void *opaque, uint64_t address, uint32_t data);
 
 /** What the user configures. Begin with viommu_vtd_options_init(). */
@@ -54,7 +55,9 @@ VIOMMU_EXPORT void viommu_vtd_options_init(struct viommu_vtd_options *options);
 
 /**
  * Change properties by a string "key=value,key=value"; the names are those in brackets above,
- * values are on, off or numbers. An empty string changes nothing.
+ * values are on, off or numbers. An empty string changes nothing. A property that needs another
+ * which the string switches off goes off with it, unless the string names it too; likewise haw
+ * becomes no wider than aw.
  * @return 0, -EINVAL (unknown key, lists the known ones; bad value, says the range)
  */
 VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,

@@ -55,7 +55,7 @@ static void create_unit(struct machine *machine, uint8_t choice)
     static const char *const properties[] = {
         "",
         "second-stage=on,nested=on,pasid-bits=8",
-        "scalable=off,first-stage=off,hw-nested=off,aw=39",
+        "scalable=off,aw=39",
         "second-stage=on,nested=on,ad=on,supervisor=on,pasid-bits=20,execute=on,extended-accessed=on",
         "fault-records=1,caching-mode=on,pasid-bits=20,1g=off,2m=off,haw=39",
     };

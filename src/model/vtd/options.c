@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/error.h"
 #include "model/vtd/register_map.h"
 #include "model/vtd/vtd.h"
@@ -54,7 +55,10 @@ static const struct property properties[] = {
     SWITCH("snoop-control", snoop_control, true),
 };
 
-/* A property that is on, or not 0, makes no sense without another. */
+/*
+ * A property that is on, or not 0, makes no sense without another. In an order in which what is
+ * needed comes before what needs it.
+ */
 static const struct need {
     const char *key;
     const char *needs;
@@ -165,10 +169,29 @@ static int parse_value(struct viommu_vtd_options *options, const struct property
     return 0;
 }
 
+/*
+ * What the string did not name follows what it did: a property that needs one which was switched
+ * off goes off with it, and guest addresses are no wider than the second stage.
+ */
+static void follow(struct viommu_vtd_options *options, uint64_t named)
+{
+    for (size_t pass = 0; pass < COUNT(needs); pass++) {
+        const struct property *property = find(needs[pass].key, strlen(needs[pass].key));
+        const struct property *needed = find(needs[pass].needs, strlen(needs[pass].needs));
+
+        if (!get(options, needed) && !(named & BIT64(property - properties)))
+            set(options, property, 0);
+    }
+    if (!(named & BIT64(find("haw", 3) - properties)) &&
+        options->host_address_width > options->address_width)
+        options->host_address_width = options->address_width;
+}
+
 VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,
                                            struct viommu_error *error)
 {
     struct viommu_vtd_options parsed = *options;
+    uint64_t named = 0;
 
     while (*string) {
         size_t length = strcspn(string, ",");
@@ -186,10 +209,12 @@ VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, c
             parse_value(&parsed, property, string + key_length + 1, length - key_length - 1, error);
         if (ret)
             return ret;
+        named |= BIT64(property - properties);
         string += length;
         if (*string == ',' && !*++string)
             return error_set(error, -EINVAL, "vtd properties end with a comma; remove it");
     }
+    follow(&parsed, named);
     *options = parsed;
     return 0;
 }
