@@ -214,7 +214,8 @@ VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, c
         if (*string == ',' && !*++string)
             return error_set(error, -EINVAL, "vtd properties end with a comma; remove it");
     }
-    follow(&parsed, named);
+    if (named)
+        follow(&parsed, named);
     *options = parsed;
     return 0;
 }
