@@ -134,8 +134,8 @@ static void translate_pages(struct bench_machine *machine, unsigned int index, u
     for (uint64_t i = 0; i < operations; i++) {
         request.address = (i * stride % pages) << 12;
         if (viommu_dma_translate(space, &request, &result)) {
-            fprintf(stderr, "viommu-bench: IOVA 0x%" PRIx64 " is refused: %s\n", request.address,
-                    viommu_dma_status_name(result.status));
+            fprintf(stderr, "viommu-bench: IOVA 0x%" PRIx64 " is refused: %s (0x%x)\n",
+                    request.address, viommu_dma_status_name(result.status), result.fault_code);
             exit(1);
         }
     }

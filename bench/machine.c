@@ -32,7 +32,8 @@ enum {
 
 #define ENTRY_FLAGS                                                                                \
     UINT64_C(7) /* first stage: present, write, user; second stage: read, write, execute */
-#define ADDRESS UINT64_C(0xffffffffff000)
+#define PASID_PWSNP UINT64_C(0x800000) /* page walks snoop: accessed bits may be set (9.6) */
+#define ADDRESS     UINT64_C(0xffffffffff000)
 
 void bench_check(int result, const struct viommu_error *error)
 {
@@ -93,7 +94,7 @@ static void build_entries(struct bench_machine *machine)
         }
     }
     quad(machine, PASID_DIRECTORY)[0] = PASID_TABLE | 1;
-    pasid_entry[1] = BENCH_DOMAIN;
+    pasid_entry[1] = BENCH_DOMAIN | PASID_PWSNP;
     pasid_entry[2] = FIRST_STAGE;
     pasid_entry[0] =
         machine->mode == BENCH_NESTED ? SECOND_STAGE | 3 << 6 | 2 << 2 | 1 : 1 << 6 | 1;

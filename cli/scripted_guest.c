@@ -19,6 +19,9 @@ enum {
 #define IQA_DW       (UINT64_C(1) << 11) /* 256-bit descriptors, as scalable mode demands */
 #define FAULT_RECORD (UINT64_C(1) << 63)
 
+/* Page walks snoop, so accessed bits may be set (VT-d 5.0, 9.6). */
+#define PASID_PWSNP UINT64_C(0x800000)
+
 /* Paging entries of the first stage (VT-d 5.0, 9.8). */
 #define FS_PRESENT_WRITE_USER UINT64_C(7)
 
@@ -52,7 +55,7 @@ static void write_tables(struct scripted_guest *guest, uint8_t devfn)
     quad(guest, GUEST_ROOT)[0] = GUEST_CONTEXT | 1;
     quad(guest, GUEST_CONTEXT)[4 * devfn] = GUEST_PASID_DIRECTORY | 1;
     quad(guest, GUEST_PASID_DIRECTORY)[0] = GUEST_PASID_TABLE | 1;
-    quad(guest, GUEST_PASID_TABLE)[1] = GUEST_DOMAIN;
+    quad(guest, GUEST_PASID_TABLE)[1] = GUEST_DOMAIN | PASID_PWSNP;
     quad(guest, GUEST_PASID_TABLE)[2] = GUEST_LEVEL4;
     quad(guest, GUEST_PASID_TABLE)[0] = 1 << 6 | 1; /* first stage, present */
     quad(guest, GUEST_LEVEL4)[0] = GUEST_LEVEL3 | FS_PRESENT_WRITE_USER;
