@@ -271,7 +271,5 @@ int viommu_soft_device_explain(struct viommu_soft_device *device,
     pthread_rwlock_unlock(&device->host->lock);
     soft_gate_exit(&device->requests, epoch);
     *count = trace.count;
-    if (result->status == VIOMMU_DMA_BAD_REQUEST)
-        return -EINVAL;
     return result->status == VIOMMU_DMA_OK ? 0 : -EACCES;
 }
