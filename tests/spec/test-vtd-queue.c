@@ -1,0 +1,750 @@
+/* SPDX-License-Identifier: MIT */
+/* The invalidation queue and its descriptors (VT-d 5.0, 6.5.2). */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "guest_tables.h"
+#include "model/vtd/register_map.h"
+
+#define QUEUE  UINT64_C(0x20000)
+#define STATUS UINT64_C(0x70000)
+
+/* IQERCD_REG.IQEI */
+enum {
+    TAIL = 1,
+    FETCH,
+    TYPE,
+    RESERVED,
+    WIDTH,
+    TAIL_ALIGNMENT,
+    MODE
+};
+
+#define WAIT         UINT64_C(5)
+#define WAIT_IF      (UINT64_C(1) << 4)
+#define WAIT_SW      (UINT64_C(1) << 5)
+#define WAIT_FN      (UINT64_C(1) << 6)
+#define WAIT_DATA(n) ((uint64_t)(n) << 32)
+#define DOMAIN(n)    ((uint64_t)(n) << 16)
+#define PASID(n)     ((uint64_t)(n) << 32)
+#define G(n)         ((uint64_t)(n) << 4)
+
+#define WITH_QUEUE(name, properties, wide)                                                         \
+    static void name##_on(struct machine *machine);                                                \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        struct machine machine;                                                                    \
+                                                                                                   \
+        (void)state;                                                                               \
+        machine_create(&machine, properties);                                                      \
+        machine_queue_start(&machine, QUEUE, wide);                                                \
+        name##_on(&machine);                                                                       \
+        machine_destroy(&machine);                                                                 \
+    }                                                                                              \
+    static void name##_on(struct machine *machine)
+
+static struct viommu_stats stats_of(struct machine *machine)
+{
+    struct viommu_stats stats = {.size = sizeof(stats)};
+
+    viommu_get_stats(machine->viommu, &stats);
+    return stats;
+}
+
+static void wait_for(struct machine *machine, uint32_t data)
+{
+    machine_submit(machine, WAIT | WAIT_SW | WAIT_DATA(data), STATUS);
+}
+
+static bool stopped(struct machine *machine)
+{
+    return read32(machine, VTD_FSTS) & VTD_FSTS_IQE;
+}
+
+/* The queue stopped at `head` for this reason. Clears it. */
+static void expect_error(struct machine *machine, uint64_t head, unsigned int reason)
+{
+    assert_true(stopped(machine));
+    assert_int_equal(read64(machine, VTD_IQERCD) & 15, reason);
+    assert_int_equal(read64(machine, VTD_IQH), head);
+}
+
+/* Off and on again: an error is forgotten, the queue is empty. */
+static void restart(struct machine *machine, bool wide)
+{
+    write32(machine, VTD_GCMD,
+            read32(machine, VTD_GSTS) & ~(uint32_t)VTD_GCMD_QIE & ~(uint32_t)VTD_GCMD_SRTP);
+    write32(machine, VTD_FSTS, VTD_FSTS_IQE);
+    machine_queue_start(machine, QUEUE, wide);
+}
+
+/* One descriptor in an empty queue; the queue takes it, or stops for this reason. */
+static void submit_expecting(struct machine *machine, bool wide, uint64_t qw0, uint64_t qw1,
+                             unsigned int reason)
+{
+    restart(machine, wide);
+    machine_submit(machine, qw0, qw1);
+    if (reason) {
+        expect_error(machine, 0, reason);
+    } else if (stopped(machine) || read64(machine, VTD_IQH) != read64(machine, VTD_IQT)) {
+        fail_msg("descriptor %llx %llx is not taken", (unsigned long long)qw0,
+                 (unsigned long long)qw1);
+    }
+}
+
+WITH_QUEUE(wait_status, "", false)
+{
+    store64(machine, STATUS, UINT64_MAX);
+    wait_for(machine, 0x12345678);
+    assert_int_equal(load64(machine, STATUS), 0xffffffff12345678);
+    machine_submit(machine, WAIT | WAIT_SW | WAIT_FN | WAIT_DATA(7), STATUS + 4);
+    assert_int_equal(load64(machine, STATUS), 0x0000000712345678);
+    machine_submit(machine, WAIT | WAIT_DATA(8), STATUS);
+    assert_int_equal(load64(machine, STATUS), 0x0000000712345678);
+    assert_int_equal(stats_of(machine).waits, 3);
+    assert_int_equal(stats_of(machine).descriptors, 3);
+}
+
+static void unmask(struct machine *machine)
+{
+    write64(machine, VTD_IEADDR, 0x1fee00000);
+    write32(machine, VTD_IEDATA, 0x55);
+    write32(machine, VTD_IECTL, 0);
+}
+
+WITH_QUEUE(wait_interrupt, "", false)
+{
+    unmask(machine);
+    machine_submit(machine, WAIT | WAIT_IF, 0);
+    assert_int_equal(read32(machine, VTD_ICS), 1);
+    assert_int_equal(machine->msi_count, 1);
+    assert_int_equal(machine->msi[0].address, 0x1fee00000);
+    assert_int_equal(machine->msi[0].data, 0x55);
+    machine_submit(machine, WAIT | WAIT_IF, 0);
+    assert_int_equal(machine->msi_count, 1);
+    write32(machine, VTD_ICS, 1);
+    assert_int_equal(read32(machine, VTD_ICS), 0);
+    machine_submit(machine, WAIT | WAIT_IF, 0);
+    assert_int_equal(machine->msi_count, 2);
+}
+
+WITH_QUEUE(wait_interrupt_masked, "", false)
+{
+    unmask(machine);
+    write32(machine, VTD_IECTL, VTD_ECTL_IM);
+    machine_submit(machine, WAIT | WAIT_IF, 0);
+    assert_int_equal(machine->msi_count, 0);
+    assert_int_equal(read32(machine, VTD_IECTL), VTD_ECTL_IM | VTD_ECTL_IP);
+    write32(machine, VTD_IECTL, 0);
+    assert_int_equal(machine->msi_count, 1);
+    write32(machine, VTD_ICS, 1);
+
+    write32(machine, VTD_IECTL, VTD_ECTL_IM);
+    machine_submit(machine, WAIT | WAIT_IF, 0);
+    write32(machine, VTD_ICS, 1);
+    assert_int_equal(read32(machine, VTD_IECTL), VTD_ECTL_IM);
+    write32(machine, VTD_IECTL, 0);
+    assert_int_equal(machine->msi_count, 1);
+}
+
+/* Head and tail are byte offsets; the queue goes round. */
+static void goes_round(struct machine *machine, bool wide, unsigned int pages_log2)
+{
+    uint64_t granule = wide ? 32 : 16;
+    uint64_t size = UINT64_C(4096) << pages_log2;
+
+    write32(machine, VTD_GCMD, 0);
+    write64(machine, VTD_IQT, 0);
+    write64(machine, VTD_IQA, QUEUE | (wide ? VTD_IQA_DW : 0) | pages_log2);
+    write32(machine, VTD_GCMD, VTD_GCMD_QIE);
+    for (uint64_t i = 1; i <= size / granule + 3; i++) {
+        wait_for(machine, (uint32_t)i);
+        assert_int_equal(load32(machine, STATUS), i);
+        assert_int_equal(read64(machine, VTD_IQH), i * granule % size);
+    }
+}
+
+WITH_QUEUE(sizes, "", false)
+{
+    for (unsigned int pages_log2 = 0; pages_log2 < 8; pages_log2++) {
+        goes_round(machine, false, pages_log2 < 7 ? pages_log2 : 6);
+        goes_round(machine, true, pages_log2 < 7 ? pages_log2 : 6);
+    }
+}
+
+/* All but one place of the largest queue in one write of the tail. */
+WITH_QUEUE(full_queue, "", false)
+{
+    uint64_t base = 0x800000, size = UINT64_C(4096) << 7;
+
+    write32(machine, VTD_GCMD, 0);
+    write64(machine, VTD_IQT, 0);
+    write64(machine, VTD_IQA, base | 7);
+    write32(machine, VTD_GCMD, VTD_GCMD_QIE);
+    for (uint64_t i = 0; i < size - 16; i += 16) {
+        store64(machine, base + i, i + 32 < size ? 0x2 | G(1) : WAIT | WAIT_SW | WAIT_DATA(1));
+        store64(machine, base + i + 8, i + 32 < size ? 0 : STATUS);
+    }
+    write64(machine, VTD_IQT, size - 16);
+    assert_int_equal(load32(machine, STATUS), 1);
+    assert_int_equal(stats_of(machine).descriptors, size / 16 - 1);
+}
+
+WITH_QUEUE(tail_as_dword, "", true)
+{
+    store64(machine, QUEUE, WAIT | WAIT_SW | WAIT_DATA(3));
+    store64(machine, QUEUE + 8, STATUS);
+    write32(machine, VTD_IQT + 4, 0);
+    assert_int_equal(load32(machine, STATUS), 0);
+    write32(machine, VTD_IQT, 32);
+    assert_int_equal(load32(machine, STATUS), 3);
+}
+
+WITH_QUEUE(enable, "", false)
+{
+    wait_for(machine, 1);
+    assert_int_equal(read64(machine, VTD_IQH), 16);
+    write32(machine, VTD_GCMD, 0);
+    assert_int_equal(read32(machine, VTD_GSTS), 0);
+    assert_int_equal(read64(machine, VTD_IQH), 0);
+    write64(machine, VTD_IQT, 0);
+    wait_for(machine, 2);
+    assert_int_equal(load32(machine, STATUS), 1);
+    write32(machine, VTD_GCMD, VTD_GCMD_QIE);
+    assert_int_equal(load32(machine, STATUS), 2);
+    assert_int_equal(read64(machine, VTD_IQH), 16);
+}
+
+WITH_QUEUE(bad_tail, "", false)
+{
+    write64(machine, VTD_IQT, 4096);
+    expect_error(machine, 0, TAIL);
+    restart(machine, false);
+    write64(machine, VTD_IQT, 0x7fff0);
+    expect_error(machine, 0, TAIL);
+    restart(machine, true);
+    write64(machine, VTD_IQT, 48);
+    expect_error(machine, 0, TAIL_ALIGNMENT);
+}
+
+/* The registers of the queue change under it. */
+WITH_QUEUE(registers_change, "", false)
+{
+    write64(machine, VTD_IQA, QUEUE | 3);
+    for (unsigned int i = 0; i < 300; i++)
+        wait_for(machine, i);
+    write64(machine, VTD_IQA, QUEUE);
+    write64(machine, VTD_IQT, 0);
+    expect_error(machine, 4800, TAIL);
+    restart(machine, false);
+    wait_for(machine, 9);
+    write64(machine, VTD_IQA, QUEUE | VTD_IQA_DW);
+    write64(machine, VTD_IQT, 64);
+    expect_error(machine, 16, TAIL);
+}
+
+WITH_QUEUE(bad_fetch, "", false)
+{
+    write32(machine, VTD_GCMD, 0);
+    write64(machine, VTD_IQT, 0);
+    write64(machine, VTD_IQA, GUEST_NOWHERE);
+    write32(machine, VTD_GCMD, VTD_GCMD_QIE);
+    assert_false(stopped(machine));
+    write64(machine, VTD_IQT, 16);
+    expect_error(machine, 0, FETCH);
+}
+
+WITH_QUEUE(unknown_types, "", false)
+{
+    static const uint8_t unknown[] = {0, 9, 10, 11, 12, 13, 14, 15};
+
+    for (unsigned int wide = 0; wide < 2; wide++) {
+        for (unsigned int i = 0; i < SPEC_COUNT(unknown); i++)
+            submit_expecting(machine, wide, unknown[i], 0, TYPE);
+        for (unsigned int bit = 9; bit < 12; bit++)
+            submit_expecting(machine, wide, WAIT | UINT64_C(1) << bit, 0, TYPE);
+    }
+}
+
+WITH_QUEUE(narrow_types, "", false)
+{
+    submit_expecting(machine, false, 6 | G(2), 0, TYPE);
+    submit_expecting(machine, false, 7 | G(3), 0, TYPE);
+    submit_expecting(machine, false, 8, 0, TYPE);
+    submit_expecting(machine, true, 6 | G(2), 0, 0);
+    submit_expecting(machine, true, 7 | G(3), 0, 0);
+    submit_expecting(machine, true, 8, 0, 0);
+}
+
+/* Written anew from the specification's figures: what is reserved, not what is defined. */
+static const struct reserved {
+    const char *name;
+    uint64_t qw0; /* a good descriptor */
+    uint64_t reserved0, reserved1;
+} descriptors[] = {
+    {"context", 0x1 | G(1), 0xfffc00000000f1c0, UINT64_MAX},
+    {"IOTLB", 0x2 | G(1), 0xffffffff0000f100, 0x0000000000000f80},
+    {"device TLB", 0x3, 0xffff0000ffe0f1f0, 0x0000000000000ffe},
+    {"interrupt", 0x4, 0xffff000007fff1e0, UINT64_MAX},
+    {"wait", 0x5, 0x00000000fffff180, 0x0000000000000003},
+    {"PIOTLB", 0x6 | G(2), 0xfff000000000f1c0, 0x0000000000000f80},
+    {"PASID cache", 0x7 | G(3), 0xfff000000000f1c0, UINT64_MAX},
+    {"PASID device TLB", 0x8, 0xfff000000000f000, 0x00000000000007fe},
+};
+
+static void check_reserved(struct machine *machine, const struct reserved *row, unsigned int bit)
+{
+    uint64_t mask = UINT64_C(1) << bit;
+
+    if (row->reserved0 & mask)
+        submit_expecting(machine, true, row->qw0 | mask, 0, RESERVED);
+    if (row->reserved1 & mask)
+        submit_expecting(machine, true, row->qw0, mask, RESERVED);
+}
+
+WITH_QUEUE(reserved_bits, "", true)
+{
+    for (unsigned int i = 0; i < SPEC_COUNT(descriptors); i++) {
+        submit_expecting(machine, true, descriptors[i].qw0, 0, 0);
+        for (unsigned int bit = 0; bit < 64; bit++)
+            check_reserved(machine, &descriptors[i], bit);
+        /* What is not reserved is taken; AM, and the wait's status address, have their own rules.
+         */
+        submit_expecting(machine, true,
+                         descriptors[i].qw0 |
+                             (~descriptors[i].reserved0 & ~UINT64_C(0xe3f) & ~WAIT_SW),
+                         ~descriptors[i].reserved1 & ~UINT64_C(0x3f), 0);
+    }
+}
+
+/* The upper half of a 256-bit descriptor. */
+WITH_QUEUE(reserved_half, "", true)
+{
+    for (unsigned int i = 0; i < SPEC_COUNT(descriptors); i++) {
+        for (unsigned int bit = 0; bit < 128; bit += 21) {
+            restart(machine, true);
+            store64(machine, QUEUE, descriptors[i].qw0);
+            store64(machine, QUEUE + 8, 0);
+            store64(machine, QUEUE + 16, 0);
+            store64(machine, QUEUE + 24, 0);
+            store64(machine, QUEUE + 16 + bit / 64 * 8, UINT64_C(1) << bit % 64);
+            write64(machine, VTD_IQT, 32);
+            expect_error(machine, 0, RESERVED);
+        }
+    }
+}
+
+WITH_QUEUE(reserved_granularity, "", true)
+{
+    submit_expecting(machine, true, 0x1 | G(0), 0, RESERVED);
+    submit_expecting(machine, true, 0x2 | G(0), 0, RESERVED);
+    submit_expecting(machine, true, 0x6 | G(0), 0, RESERVED);
+    submit_expecting(machine, true, 0x6 | G(1), 0, RESERVED);
+    submit_expecting(machine, true, 0x7 | G(2), 0, RESERVED);
+    for (unsigned int g = 1; g <= 3; g++) {
+        submit_expecting(machine, true, 0x1 | G(g), 0, 0);
+        submit_expecting(machine, true, 0x2 | G(g), 0, 0);
+    }
+    submit_expecting(machine, true, 0x7 | G(0), 0, 0);
+    submit_expecting(machine, true, 0x7 | G(1), 0, 0);
+    submit_expecting(machine, true, 0x6 | G(3), 0, 0);
+}
+
+/* The mask is six bits wide; what it may be differs. */
+WITH_QUEUE(address_masks, "", true)
+{
+    uint64_t most = field_get(VTD_CAP_MAMV, read64(machine, VTD_CAP));
+
+    for (uint64_t mask = 0; mask < 64; mask++) {
+        submit_expecting(machine, true, 0x2 | G(3), UINT64_C(0xffffffff00000000) | mask,
+                         mask <= most ? 0 : RESERVED);
+        submit_expecting(machine, true, 0x6 | G(3), UINT64_C(0xffffffff00000000) | mask, 0);
+    }
+}
+
+/* The head stays at the offender; what follows waits until software clears IQE. */
+WITH_QUEUE(stops_and_goes_on, "", false)
+{
+    write32(machine, VTD_FECTL, 0);
+    wait_for(machine, 1);
+    machine_submit(machine, 0xf, 0);
+    wait_for(machine, 2);
+    expect_error(machine, 16, TYPE);
+    assert_int_equal(load32(machine, STATUS), 1);
+    assert_int_equal(machine->msi_count, 1);
+    wait_for(machine, 3);
+    assert_int_equal(load32(machine, STATUS), 1);
+    assert_int_equal(stats_of(machine).queue_errors, 1);
+
+    store64(machine, QUEUE + 16, 0x2 | G(1));
+    write32(machine, VTD_FSTS, VTD_FSTS_IQE);
+    assert_false(stopped(machine));
+    assert_int_equal(load32(machine, STATUS), 3);
+    assert_int_equal(read64(machine, VTD_IQH), read64(machine, VTD_IQT));
+}
+
+WITH_QUEUE(bad_status_address, "haw=46", false)
+{
+    static const uint64_t nowhere[] = {GUEST_NOWHERE, UINT64_MAX << 2, MACHINE_MEMORY,
+                                       UINT64_C(1) << 63, 0xfee00000};
+    struct viommu_memory_range rom = {
+        .gpa = 0x8000000, .size = 4096, .flags = VIOMMU_MEMORY_READONLY};
+
+    for (unsigned int i = 0; i < SPEC_COUNT(nowhere); i++) {
+        restart(machine, false);
+        machine_submit(machine, WAIT | WAIT_SW, nowhere[i]);
+        expect_error(machine, 0, 0);
+    }
+    rom.host = machine->ram;
+    assert_int_equal(viommu_memory_add(machine->memory, &rom, NULL), 0);
+    restart(machine, false);
+    machine_submit(machine, WAIT | WAIT_SW | WAIT_DATA(5), rom.gpa);
+    assert_true(stopped(machine));
+    assert_int_equal(load32(machine, 0), 0);
+}
+
+WITH_QUEUE(width_of_mode, "", false)
+{
+    machine_set_root(machine, GUEST_ROOT | TTM_SCALABLE);
+    machine_submit(machine, WAIT, 0);
+    expect_error(machine, 0, WIDTH);
+    restart(machine, true);
+    wait_for(machine, 1);
+    assert_int_equal(load32(machine, STATUS), 1);
+    machine_set_root(machine, GUEST_ROOT | TTM_LEGACY);
+    wait_for(machine, 2);
+    assert_int_equal(load32(machine, STATUS), 2);
+    machine_set_root(machine, GUEST_ROOT | TTM_RESERVED);
+    machine_submit(machine, WAIT, 0);
+    expect_error(machine, 64, MODE);
+}
+
+WITH_QUEUE(no_device_tlbs, "", true)
+{
+    submit_expecting(machine, true, 0x3 | PASID(0x1234), 0x7fff001, 0);
+    submit_expecting(machine, true, 0x8 | DOMAIN(0x1234) | PASID(7), 0x7fff801, 0);
+    submit_expecting(machine, true, 0x4, 0, 0);
+    submit_expecting(machine, true, 0x4 | G(1) | 0x1234f8000000, 0, 0);
+}
+
+/* A legacy guest with two pages mapped for devices 0 and 1, of two domains. */
+struct legacy {
+    struct guest guest;
+    uint64_t root, entry, next; /* of both domains */
+    uint64_t page;              /* where entry points */
+};
+
+static void legacy_create(struct legacy *legacy)
+{
+    struct guest *guest = &legacy->guest;
+
+    guest_create(guest, "");
+    legacy->root = guest_page(guest);
+    legacy->page = GUEST_DATA;
+    legacy->entry = guest_map(guest, legacy->root, 4, GUEST_IOVA, 1, GUEST_DATA | SS_RW, SS_RW);
+    legacy->next =
+        guest_map(guest, legacy->root, 4, GUEST_IOVA + 0x1000, 1, GUEST_DATA | SS_RW, SS_RW);
+    guest_legacy(guest, 0, 0, 2, legacy->root);
+    guest_on(guest, TTM_LEGACY);
+    machine_queue_start(&guest->machine, QUEUE, false);
+    guest_reads(guest, GUEST_IOVA, GUEST_DATA);
+}
+
+/* Point the entry elsewhere: after the descriptor, is that seen? */
+static void legacy_drops(struct legacy *legacy, uint64_t qw0, uint64_t qw1, bool drops)
+{
+    struct guest *guest = &legacy->guest;
+    uint64_t page = legacy->page ^ 0x1000;
+
+    guest_reads(guest, GUEST_IOVA, legacy->page);
+    store64(&guest->machine, legacy->entry, page | SS_RW);
+    guest_reads(guest, GUEST_IOVA, legacy->page);
+    machine_submit(&guest->machine, qw0, qw1);
+    guest_reads(guest, GUEST_IOVA, drops ? page : legacy->page);
+    if (!drops)
+        machine_submit(&guest->machine, 0x2 | G(1), 0);
+    legacy->page = page;
+}
+
+static void iotlb_scopes(void **state)
+{
+    struct legacy legacy;
+
+    (void)state;
+    legacy_create(&legacy);
+    legacy_drops(&legacy, 0x2 | G(1), 0, true);
+    legacy_drops(&legacy, 0x2 | G(2) | DOMAIN(GUEST_DOMAIN), 0, true);
+    legacy_drops(&legacy, 0x2 | G(2) | DOMAIN(GUEST_DOMAIN + 1), 0, false);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), GUEST_IOVA, true);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), GUEST_IOVA | 1 << 6, true);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), GUEST_IOVA + 0x1000, false);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN + 1), GUEST_IOVA, false);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), GUEST_IOVA ^ 0x10000, false);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), (GUEST_IOVA ^ 0x10000) | 5, true);
+    legacy_drops(&legacy, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), (GUEST_IOVA ^ 0x8000) | 18, true);
+    guest_destroy(&legacy.guest);
+}
+
+static void context_scopes(void **state)
+{
+    struct legacy legacy;
+
+    (void)state;
+    legacy_create(&legacy);
+    legacy_drops(&legacy, 0x1 | G(1), 0, true);
+    legacy_drops(&legacy, 0x1 | G(2) | DOMAIN(GUEST_DOMAIN), 0, true);
+    legacy_drops(&legacy, 0x1 | G(2) | DOMAIN(GUEST_DOMAIN + 1), 0, false);
+    legacy_drops(&legacy, 0x1 | G(3) | DOMAIN(GUEST_DOMAIN), 0, true);
+    legacy_drops(&legacy, 0x1 | G(3) | DOMAIN(GUEST_DOMAIN) | PASID(0x0100), 0, false);
+    guest_destroy(&legacy.guest);
+}
+
+/* FM leaves out 0, 1, 2 or 3 of the high bits of the function number. */
+static void context_function_mask(void **state)
+{
+    static const struct {
+        uint16_t source;
+        bool drops[4];
+    } rows[] = {{0, {true, true, true, true}},     {4, {false, true, true, true}},
+                {2, {false, false, true, true}},   {6, {false, false, true, true}},
+                {1, {false, false, false, true}},  {7, {false, false, false, true}},
+                {8, {false, false, false, false}}, {0x100, {false, false, false, false}}};
+    struct legacy legacy;
+
+    (void)state;
+    legacy_create(&legacy);
+    for (unsigned int i = 0; i < SPEC_COUNT(rows); i++)
+        for (uint64_t mask = 0; mask < 4; mask++)
+            legacy_drops(&legacy, 0x1 | G(3) | PASID(rows[i].source) | mask << 48, 0,
+                         rows[i].drops[mask]);
+    guest_destroy(&legacy.guest);
+}
+
+#define PASID_BITS   "pasid-bits=6"
+#define DEVICE_PASID 5
+
+/* A scalable guest: requests without PASID (PASID 0) and PASID 5 use one first-stage table. */
+struct scalable {
+    struct guest guest;
+    uint64_t root, entry, page;
+};
+
+static void scalable_create(struct scalable *scalable)
+{
+    struct guest *guest = &scalable->guest;
+
+    guest_create(guest, PASID_BITS);
+    scalable->root = guest_page(guest);
+    scalable->page = GUEST_DATA;
+    scalable->entry = guest_map(guest, scalable->root, 4, GUEST_IOVA, 1,
+                                GUEST_DATA | FS_ALL | FS_A | FS_D, FS_ALL | FS_A);
+    guest_scalable(guest, 0, 1 << 3);
+    guest_pasid(guest, 0, PASID_PGTT(1), GUEST_DOMAIN, scalable->root);
+    guest_pasid(guest, DEVICE_PASID, PASID_PGTT(1), GUEST_DOMAIN, scalable->root);
+    guest_on(guest, TTM_SCALABLE);
+    machine_queue_start(&guest->machine, QUEUE, true);
+}
+
+static uint64_t arrives_at(struct scalable *scalable, uint32_t pasid)
+{
+    struct guest_dma dma = DMA_AT(GUEST_IOVA);
+    struct viommu_dma_result result;
+
+    dma.pasid = pasid;
+    assert_int_equal(guest_dma(&scalable->guest, &dma, &result), 0);
+    return result.gpa;
+}
+
+/* Which of the two sees the new page after the descriptor. */
+static void scalable_drops(struct scalable *scalable, uint64_t qw0, uint64_t qw1, bool without,
+                           bool with)
+{
+    struct machine *machine = &scalable->guest.machine;
+    uint64_t old = scalable->page, page = old ^ 0x1000;
+
+    machine_submit(machine, 0x2 | G(1), 0);
+    assert_int_equal(arrives_at(scalable, VIOMMU_PASID_NONE), old);
+    assert_int_equal(arrives_at(scalable, DEVICE_PASID), old);
+    store64(machine, scalable->entry, page | FS_ALL | FS_A | FS_D);
+    assert_int_equal(arrives_at(scalable, VIOMMU_PASID_NONE), old);
+    machine_submit(machine, qw0, qw1);
+    assert_false(stopped(machine));
+    assert_int_equal(arrives_at(scalable, VIOMMU_PASID_NONE), without ? page : old);
+    assert_int_equal(arrives_at(scalable, DEVICE_PASID), with ? page : old);
+    scalable->page = page;
+}
+
+static void piotlb_scopes(void **state)
+{
+    const uint64_t domain = DOMAIN(GUEST_DOMAIN), other = DOMAIN(GUEST_DOMAIN + 1);
+    struct scalable scalable;
+
+    (void)state;
+    scalable_create(&scalable);
+    scalable_drops(&scalable, 0x6 | G(3) | domain | PASID(0), GUEST_IOVA, true, false);
+    scalable_drops(&scalable, 0x6 | G(3) | other | PASID(0), GUEST_IOVA, false, false);
+    scalable_drops(&scalable, 0x6 | G(3) | domain | PASID(0), GUEST_IOVA + 0x1000, false, false);
+    scalable_drops(&scalable, 0x6 | G(3) | domain | PASID(0), (GUEST_IOVA ^ 0x8000) | 4, true,
+                   false);
+    scalable_drops(&scalable, 0x6 | G(2) | other | PASID(DEVICE_PASID), 0, false, false);
+    guest_destroy(&scalable.guest);
+}
+
+/* Those of the PASID that is named must go; that others go too is allowed. */
+static void piotlb_pasid(void **state)
+{
+    const uint64_t domain = DOMAIN(GUEST_DOMAIN);
+    static const uint64_t masks[] = {0, 1, 18, 36, 51, 52, 63};
+    struct scalable scalable;
+
+    (void)state;
+    scalable_create(&scalable);
+    for (unsigned int i = 0; i < SPEC_COUNT(masks); i++) {
+        uint64_t old = scalable.page, page = old ^ 0x1000;
+
+        assert_int_equal(arrives_at(&scalable, DEVICE_PASID), old);
+        store64(&scalable.guest.machine, scalable.entry, page | FS_ALL | FS_A | FS_D);
+        machine_submit(&scalable.guest.machine, 0x6 | G(3) | domain | PASID(DEVICE_PASID),
+                       GUEST_IOVA | masks[i]);
+        assert_int_equal(arrives_at(&scalable, DEVICE_PASID), page);
+        scalable.page = page;
+    }
+    machine_submit(&scalable.guest.machine, 0x6 | G(2) | domain | PASID(DEVICE_PASID), 0);
+    store64(&scalable.guest.machine, scalable.entry, GUEST_DATA | FS_ALL | FS_A | FS_D);
+    assert_int_equal(arrives_at(&scalable, DEVICE_PASID), GUEST_DATA);
+    guest_destroy(&scalable.guest);
+}
+
+static void pasid_cache_scopes(void **state)
+{
+    const uint64_t domain = DOMAIN(GUEST_DOMAIN), other = DOMAIN(GUEST_DOMAIN + 1);
+    struct scalable scalable;
+
+    (void)state;
+    scalable_create(&scalable);
+    scalable_drops(&scalable, 0x7 | G(3), 0, true, true);
+    scalable_drops(&scalable, 0x7 | G(0) | domain, 0, true, true);
+    scalable_drops(&scalable, 0x7 | G(0) | other, 0, false, false);
+    scalable_drops(&scalable, 0x7 | G(1) | other | PASID(DEVICE_PASID), 0, false, false);
+    scalable_drops(&scalable, 0x1 | G(1), 0, true, true);
+    scalable_drops(&scalable, 0x1 | G(3), 0, true, true);
+    scalable_drops(&scalable, 0x1 | G(3) | PASID(0x100), 0, false, false);
+    /* Scalable-mode context entries have no domain: any may be meant. */
+    scalable_drops(&scalable, 0x1 | G(2) | other, 0, true, true);
+    guest_destroy(&scalable.guest);
+}
+
+struct holder {
+    struct machine *machine;
+    struct viommu_dma_space *space;
+    uint32_t status; /* when it was told to let go */
+    unsigned int told;
+};
+
+static void let_go(struct viommu_dma_mapping *mapping, void *opaque)
+{
+    struct holder *holder = opaque;
+
+    holder->told++;
+    holder->status = load32(holder->machine, STATUS);
+    viommu_dma_unmap(holder->space, mapping);
+}
+
+/* A mapping that is still held when the wait is met: first it goes, then the wait completes. */
+static void wait_after_drain(void **state)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct viommu_dma_mapping mapping = {.revoke = let_go};
+    struct viommu_dma_result result;
+    struct legacy legacy;
+    struct machine *machine = &legacy.guest.machine;
+    struct holder holder = {.machine = machine};
+
+    (void)state;
+    legacy_create(&legacy);
+    holder.space = viommu_pci_device_get_address_space(machine->device[0]);
+    mapping.opaque = &holder;
+    request.address = GUEST_IOVA;
+    request.length = 64;
+    request.access = VIOMMU_DMA_READ | VIOMMU_DMA_WRITE;
+    assert_int_equal(viommu_dma_map(holder.space, &request, &mapping, &result), 0);
+    store64(machine, QUEUE, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN));
+    store64(machine, QUEUE + 8, GUEST_IOVA);
+    store64(machine, QUEUE + 16, WAIT | WAIT_SW | WAIT_DATA(1));
+    store64(machine, QUEUE + 24, STATUS);
+    write64(machine, VTD_IQT, 32);
+    assert_int_equal(holder.told, 1);
+    assert_int_equal(holder.status, 0);
+    assert_int_equal(load32(machine, STATUS), 1);
+    guest_destroy(&legacy.guest);
+}
+
+static const struct spec_rule rules[] = {
+    {"VTD-6.5.2.8-1", "6.5.2.8",
+     "A wait with SW writes its status data, 32 bits, to the status address.", wait_status},
+    {"VTD-6.5.2.8-2", "6.5.2.8",
+     "A wait with IF sets IWC and sends the invalidation event, once until IWC is cleared.",
+     wait_interrupt},
+    {"VTD-6.5.2.8-3", "6.5.2.8",
+     "A masked invalidation event is pending in IP, and dropped when IWC is cleared.",
+     wait_interrupt_masked},
+    {"VTD-6.5.2.8-4", "6.5.2.8",
+     "A wait completes after all DMA that uses what was invalidated before it.", wait_after_drain},
+    {"VTD-6.5.2.8-5", "6.5.2.8", "A status address that cannot be written stops the queue.",
+     bad_status_address},
+    {"VTD-6.5.2-1", "6.5.2",
+     "Head and tail are byte offsets into 2^QS pages of 16- or 32-byte descriptors, and go round.",
+     sizes},
+    {"VTD-6.5.2-2", "6.5.2",
+     "A queue filled to the last place is worked off by one write of the tail.", full_queue},
+    {"VTD-6.5.2-3", "6.5.2", "The tail may be written as 32 bits.", tail_as_dword},
+    {"VTD-6.5.2-4", "6.5.2", "Switched on, the queue begins at 0; switched off, it does not work.",
+     enable},
+    {"VTD-6.5.2-5", "6.5.2", "Scalable mode needs 256-bit descriptors; a reserved mode has none.",
+     width_of_mode},
+    {"VTD-6.5.2.11-1", "6.5.2.11",
+     "On an error the head stays, IQE is set, and nothing is fetched until software clears it.",
+     stops_and_goes_on},
+    {"VTD-6.5.2.11-2", "6.5.2.11",
+     "A tail outside of the queue, or within a descriptor, is an error.", bad_tail},
+    {"VTD-6.5.2.11-3", "6.5.2.11",
+     "A queue whose registers change under it errs or works, but stays inside.", registers_change},
+    {"VTD-6.5.2.11-4", "6.5.2.11", "A descriptor that cannot be read is an error.", bad_fetch},
+    {"VTD-6.5.2.11-5", "6.5.2.11",
+     "Unknown descriptor types are errors; so are page responses without ECAP.PRS.", unknown_types},
+    {"VTD-6.5.2.11-6", "6.5.2.11", "PASID descriptors exist in queues of 256-bit descriptors only.",
+     narrow_types},
+    {"VTD-6.5.2.11-7", "6.5.2.11",
+     "Each reserved bit of each descriptor is an error; no other bit is.", reserved_bits},
+    {"VTD-6.5.2.11-8", "6.5.2.11",
+     "Reserved bits of the upper half of a 256-bit descriptor are errors.", reserved_half},
+    {"VTD-6.5.2.11-9", "6.5.2.11", "Reserved granularities are errors.", reserved_granularity},
+    {"VTD-6.5.2.3-1", "6.5.2.3",
+     "An address mask beyond CAP.MAMV is an error for the second stage, for PASIDs any mask is good.",
+     address_masks},
+    {"VTD-6.5.2.3-2", "6.5.2.3",
+     "IOTLB: global, domain and pages each drop what they name, and no other domain or page.",
+     iotlb_scopes},
+    {"VTD-6.5.2.1-1", "6.5.2.1",
+     "Context cache: global, domain and device each drop what was made from the entries.",
+     context_scopes},
+    {"VTD-6.5.2.1-2", "6.5.2.1",
+     "FM leaves high bits of the function number out of the comparison.", context_function_mask},
+    {"VTD-6.5.2.4-1", "6.5.2.4",
+     "PASID-based IOTLB: pages of one PASID, in one domain; PASID 0 covers requests without PASID.",
+     piotlb_scopes},
+    {"VTD-6.5.2.4-2", "6.5.2.4",
+     "PASID-based IOTLB: any size up to everything, and the whole PASID.", piotlb_pasid},
+    {"VTD-6.5.2.2-1", "6.5.2.2",
+     "PASID cache: global, domain and PASID each drop what was made from the entries.",
+     pasid_cache_scopes},
+    {"VTD-6.5.2.5-1", "6.5.2.5",
+     "Device-TLB and interrupt-entry invalidations are taken, and have nothing to do.",
+     no_device_tlbs},
+};
+
+int main(int argc, char **argv)
+{
+    return spec_main(argc, argv, "VT-d 5.0", rules, SPEC_COUNT(rules));
+}
