@@ -266,10 +266,10 @@ static void refuse(struct nest_binding *binding, const struct vtd_entry *entry, 
 
     nest_binding_block(binding);
     vtd_count(vtd, nested_bind_failures);
+    tell_guest(binding, &copy);
     log_limited(&vtd->options.log, &vtd->nest_limit, VIOMMU_LOG_WARNING,
                 "%s is blocked, domain %u cannot be given to the host: %s", assigned->name,
                 copy.domain, why);
-    tell_guest(binding, &copy);
 }
 
 /* Binding */

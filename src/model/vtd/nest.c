@@ -130,6 +130,9 @@ static uint32_t adopt_pasid(struct vtd_assigned *assigned, uint32_t pasid,
 /*
  * An invalidation that names no PASID may have made any of them present. Where a whole PASID table
  * (64 entries; VT-d 5.0, 9.5) is missing it is passed over; entries looked at are bounded.
+ *
+ * PASID 0 is never attached on its own: hosts use it for requests without PASID. That is what it is
+ * for a guest, too, unless it sets RID_PASID; then its PASID 0 is what its RID_PASID is.
  */
 #define SCAN_MAX (1u << 15)
 
@@ -138,7 +141,9 @@ static void scan_pasids(struct vtd_assigned *assigned)
     uint32_t count = nest_pasid_count(assigned);
     unsigned int looked = 0;
 
-    for (uint32_t pasid = 0; pasid < count && looked < SCAN_MAX; looked++) {
+    if (!(__atomic_load_n(&assigned->vtd->translation, __ATOMIC_ACQUIRE) & VTD_TRANSLATION_ENABLED))
+        return;
+    for (uint32_t pasid = 1; pasid < count && looked < SCAN_MAX; looked++) {
         uint32_t reason = 0;
 
         if (!find_pasid(assigned, pasid))
@@ -154,7 +159,8 @@ static void scan_pasids(struct vtd_assigned *assigned)
 static void tables_changed(struct vtd_assigned *assigned, const struct vtd_invalidation *what)
 {
     if (what->scope == VTD_SCOPE_PASID) {
-        if (what->pasid < nest_pasid_count(assigned) && !find_pasid(assigned, what->pasid))
+        if (what->pasid && what->pasid < nest_pasid_count(assigned) &&
+            !find_pasid(assigned, what->pasid))
             adopt_pasid(assigned, what->pasid, what);
     } else if (what->scope != VTD_SCOPE_DEVICE || names_device(assigned, what)) {
         assigned->scan = nest_pasid_count(assigned) != 0;

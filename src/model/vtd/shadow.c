@@ -312,7 +312,8 @@ static int take_areas(struct vtd_shadow *shadow, uint64_t *start, uint64_t *last
         free(area);
         shadow->count--;
     }
-    qsort(taken->areas, taken->count, sizeof(taken->areas[0]), order_areas);
+    if (taken->count)
+        qsort(taken->areas, taken->count, sizeof(taken->areas[0]), order_areas);
     return 0;
 }
 
