@@ -164,21 +164,17 @@ static const uint8_t first_reasons[] = {
 static uint32_t first_reason(const struct job *job, const struct walk_result *result)
 {
     bool root = result->level == job->entry->first_levels;
+    bool table = result->status == WALK_TABLE_NESTED;
 
-    switch (result->status) {
-    case WALK_TABLE_NESTED:
-        if (result->nested_status == WALK_NO_READ)
-            return root ? VTD_FAULT_FS_ROOT_READ : VTD_FAULT_FS_TABLE_READ;
-        if (result->nested_status == WALK_NO_WRITE)
-            return VTD_FAULT_FS_TABLE_WRITE;
-        /* fall through */
-    case WALK_FINAL_NESTED:
+    if (table && result->nested_status == WALK_NO_READ)
+        return root ? VTD_FAULT_FS_ROOT_READ : VTD_FAULT_FS_TABLE_READ;
+    if (table && result->nested_status == WALK_NO_WRITE)
+        return VTD_FAULT_FS_TABLE_WRITE;
+    if (table || result->status == WALK_FINAL_NESTED)
         return second_reason(job->entry, result->nested_status, result->nested_level, job->access);
-    case WALK_TABLE_ACCESS:
-        return root ? VTD_FAULT_FS_ROOT_ACCESS : VTD_FAULT_FS_ACCESS;
-    default:
-        return first_reasons[result->status];
-    }
+    if (result->status == WALK_TABLE_ACCESS && root)
+        return VTD_FAULT_FS_ROOT_ACCESS;
+    return first_reasons[result->status];
 }
 
 static void take(struct dma_translation *translation, const struct walk_result *result)
