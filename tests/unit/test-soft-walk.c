@@ -376,153 +376,6 @@ static void test_readonly_memory(void **state)
     rig_destroy(&rig);
 }
 
-static void test_hoard_shows_missing_invalidation(void **state)
-{
-    uint64_t value;
-    struct rig rig;
-
-    (void)state;
-    begin_nested(&rig, VIOMMU_SOFT_CACHE_HOARD);
-    *(uint64_t *)rig_at(&rig, DATA) = 1;
-    *(uint64_t *)rig_at(&rig, 0x66000) = 2;
-    assert_int_equal(rig_read(&rig, IOVA - 0x567, &value), VIOMMU_DMA_OK);
-    assert_int_equal(value, 1);
-    rig_entry(&rig, PT, 4, UINT64_C(0x66000) | ALL);
-    rig_read(&rig, IOVA - 0x567, &value);
-    assert_int_equal(value, 1);
-    /* Beside it: nothing changes. Over it: the new page. */
-    assert_int_equal(rig_invalidate(&rig, IOVA - 0x567 + PAGE, 16, 0), 0);
-    rig_read(&rig, IOVA - 0x567, &value);
-    assert_int_equal(value, 1);
-    assert_int_equal(rig_invalidate(&rig, IOVA - 0x567, 1, VIOMMU_HOST_VTD_INV_LEAF), 0);
-    rig_read(&rig, IOVA - 0x567, &value);
-    assert_int_equal(value, 2);
-    rig_entry(&rig, PT, 4, 0);
-    assert_int_equal(rig_read(&rig, IOVA - 0x567, &value), VIOMMU_DMA_OK);
-    assert_int_equal(rig_invalidate(&rig, 0, UINT64_MAX, 0), 0);
-    assert_int_equal(rig_read(&rig, IOVA - 0x567, &value), VIOMMU_DMA_NOT_PRESENT);
-    /* What is not present is not remembered. */
-    rig_entry(&rig, PT, 4, DATA | ALL);
-    assert_int_equal(rig_read(&rig, IOVA - 0x567, &value), VIOMMU_DMA_OK);
-    rig_destroy(&rig);
-}
-
-static void test_no_cache(void **state)
-{
-    uint64_t value;
-    struct rig rig;
-
-    (void)state;
-    begin_nested(&rig, VIOMMU_SOFT_CACHE_NONE);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_OK);
-    assert_int_equal(rig_census(&rig).cache_entries, 0);
-    rig_entry(&rig, PT, 4, 0);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_NOT_PRESENT);
-    rig_destroy(&rig);
-}
-
-/* One page of a 2 MiB mapping is invalidated: the mapping goes, not that page alone. */
-static void test_invalidate_large_page(void **state)
-{
-    uint64_t value;
-    struct rig rig;
-
-    (void)state;
-    begin_nested(&rig, VIOMMU_SOFT_CACHE_HOARD);
-    rig_entry(&rig, PD, 3, UINT64_C(0x200000) | PS | ALL);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_OK);
-    assert_int_equal(rig_read(&rig, IOVA + 0x10000, &value), VIOMMU_DMA_OK);
-    assert_int_equal(rig_census(&rig).cache_entries, 2);
-    rig_entry(&rig, PD, 3, 0);
-    assert_int_equal(rig_invalidate(&rig, UINT64_C(0x8080600000), 1, 0), 0);
-    assert_int_equal(rig_census(&rig).cache_entries, 0);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_NOT_PRESENT);
-    rig_destroy(&rig);
-}
-
-static void test_parent_unmap_drops_nested(void **state)
-{
-    uint64_t value, bytes;
-    struct rig rig;
-
-    (void)state;
-    begin_nested(&rig, VIOMMU_SOFT_CACHE_HOARD);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_OK);
-    assert_int_equal(viommu_host_ioas_unmap(rig.host, rig.ioas, DATA, PAGE, &bytes, NULL), 0);
-    assert_int_equal(bytes, PAGE);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_NO_MEMORY);
-    rig_destroy(&rig);
-}
-
-static void test_invalidate_errors(void **state)
-{
-    struct viommu_host_vtd_s1_invalidate entries[] = {
-        {.addr = 0x1000, .npages = 1},
-        {.addr = 0x2000, .npages = 1},
-        {.addr = 0x3001, .npages = 1},
-        {.addr = 0x4000, .npages = 1},
-    };
-    const enum viommu_host_data type = VIOMMU_HOST_DATA_VTD_S1;
-    const size_t length = sizeof(entries[0]);
-    char longer[2][sizeof(entries[0]) + 8] = {{0}};
-    uint32_t count = 4;
-    struct rig rig;
-
-    (void)state;
-    begin_nested(&rig, VIOMMU_SOFT_CACHE_HOARD);
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, &rig.error),
-        -EINVAL);
-    assert_int_equal(count, 2);
-    entries[2] = (struct viommu_host_vtd_s1_invalidate){.addr = 0x3000, .npages = 1, .reserved = 1};
-    count = 4;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, NULL),
-        -EOPNOTSUPP);
-    assert_int_equal(count, 2);
-    entries[2] = (struct viommu_host_vtd_s1_invalidate){.addr = 0x3000, .npages = 1, .flags = 2};
-    count = 4;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, NULL),
-        -EOPNOTSUPP);
-    entries[2] = (struct viommu_host_vtd_s1_invalidate){.addr = 0x3000, .npages = UINT64_MAX};
-    count = 4;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, NULL), -EINVAL);
-    entries[2].npages = UINT64_MAX / 2; /* up to the end of the address space */
-    count = 4;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, NULL), 0);
-    assert_int_equal(count, 4);
-    count = 2;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, longer, sizeof(longer[0]), &count, NULL),
-        0);
-    longer[1][sizeof(longer[1]) - 1] = 1;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, longer, sizeof(longer[0]), &count, NULL),
-        -E2BIG);
-    assert_int_equal(count, 1);
-    assert_int_equal(viommu_host_invalidate(rig.host, rig.nested, type, entries, 8, &count, NULL),
-                     -EINVAL);
-    assert_int_equal(count, 0);
-    count = 0; /* asks whether the type is known */
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, NULL), 0);
-    assert_int_equal(viommu_host_invalidate(rig.host, rig.nested, VIOMMU_HOST_DATA_NONE, entries,
-                                            length, &count, NULL),
-                     -EINVAL);
-    count = 1;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.parent, type, entries, length, &count, NULL), -EINVAL);
-    assert_int_equal(viommu_host_invalidate(rig.host, 4711, type, entries, length, &count, NULL),
-                     -ENOENT);
-    count = (1 << 19) + 1;
-    assert_int_equal(
-        viommu_host_invalidate(rig.host, rig.nested, type, entries, length, &count, NULL), -EINVAL);
-    rig_destroy(&rig);
-}
-
 static void test_pasid_attachments(void **state)
 {
     struct viommu_dma_result result;
@@ -543,24 +396,6 @@ static void test_pasid_attachments(void **state)
                      VIOMMU_DMA_OK);
     assert_int_equal(viommu_host_detach(rig.host, rig.device_id, 5, NULL), 0);
     assert_int_equal(rig_access(&rig, IOVA, 5, VIOMMU_DMA_READ, &result), VIOMMU_DMA_BLOCKED);
-    rig_destroy(&rig);
-}
-
-static void test_replace_takes_effect(void **state)
-{
-    uint64_t value;
-    struct rig rig;
-
-    (void)state;
-    begin_nested(&rig, VIOMMU_SOFT_CACHE_HOARD);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_OK);
-    assert_int_equal(
-        viommu_host_attach(rig.host, rig.device_id, VIOMMU_PASID_NONE, rig.parent, NULL), 0);
-    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_NOT_PRESENT);
-    assert_int_equal(viommu_host_detach(rig.host, rig.device_id, VIOMMU_PASID_NONE, NULL), 0);
-    assert_int_equal(rig_read(&rig, DATA, &value), VIOMMU_DMA_BLOCKED);
-    assert_int_equal(viommu_host_detach(rig.host, rig.device_id, VIOMMU_PASID_NONE, NULL), 0);
-    assert_int_equal(rig_census(&rig).attachments, 0);
     rig_destroy(&rig);
 }
 
@@ -664,13 +499,7 @@ int main(void)
         cmocka_unit_test(test_accessed_and_dirty),
         cmocka_unit_test(test_tables_without_memory),
         cmocka_unit_test(test_readonly_memory),
-        cmocka_unit_test(test_hoard_shows_missing_invalidation),
-        cmocka_unit_test(test_no_cache),
-        cmocka_unit_test(test_invalidate_large_page),
-        cmocka_unit_test(test_parent_unmap_drops_nested),
-        cmocka_unit_test(test_invalidate_errors),
         cmocka_unit_test(test_pasid_attachments),
-        cmocka_unit_test(test_replace_takes_effect),
         cmocka_unit_test(test_dirty_tracking_in_second_stage),
         cmocka_unit_test(test_explain),
     };
