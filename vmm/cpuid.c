@@ -10,9 +10,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#define CPUID_ENTRIES 256u
+#define CPUID_ENTRIES 256u /* KVM offers fewer, and we add three */
+
+#define LEAF_TOPOLOGY    0xbu
+#define LEAF_TOPOLOGY_V2 0x1fu
 
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
+#define LEAF1_ECX_NEED_XSAVE   (7u << 26 | 1u << 29 | 1u << 12) /* XSAVE, AVX, F16C, FMA */
 #define LEAF1_ECX_HYPERVISOR   (1u << 31)
 #define LEAF1_EDX_HTT          (1u << 28)
 
@@ -21,6 +25,7 @@ struct cpuid_context {
     unsigned int cpus;
     unsigned int id_bits; /* of the APIC ID, that number the cores */
     bool tsc_deadline;
+    bool tcg; /* KVM itself runs in QEMU's emulated processor */
 };
 
 static void leaf_1(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *context)
@@ -28,8 +33,10 @@ static void leaf_1(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *c
     entry->ebx = (entry->ebx & 0xffff) | context->cpus << 16 | context->vcpu->index << 24;
     entry->ecx |= LEAF1_ECX_HYPERVISOR;
     entry->ecx &= ~LEAF1_ECX_TSC_DEADLINE;
-    if (context->tsc_deadline)
+    if (context->tsc_deadline && !context->tcg)
         entry->ecx |= LEAF1_ECX_TSC_DEADLINE;
+    if (context->tcg)
+        entry->ecx &= ~LEAF1_ECX_NEED_XSAVE;
     entry->edx &= ~LEAF1_EDX_HTT;
     if (context->cpus > 1)
         entry->edx |= LEAF1_EDX_HTT;
@@ -40,15 +47,6 @@ static void leaf_4(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *c
 {
     if (entry->eax & 0x1f)
         entry->eax = (entry->eax & 0x3fff) | ((1u << context->id_bits) - 1) << 26;
-}
-
-/* Extended topology: level 0 threads, level 1 cores. */
-static void leaf_topology(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *context)
-{
-    entry->eax = entry->index == 1 ? context->id_bits : 0;
-    entry->ebx = entry->index == 0 ? 1 : entry->index == 1 ? context->cpus : 0;
-    entry->ecx = entry->index < 2 ? entry->index | (entry->index + 1) << 8 : entry->index;
-    entry->edx = context->vcpu->index;
 }
 
 static void leaf_amd_sizes(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *context)
@@ -69,13 +67,14 @@ static const struct {
 } cpuid_leaves[] = {
     {0x1, leaf_1},
     {0x4, leaf_4},
-    {0xb, leaf_topology},
-    {0x1f, leaf_topology},
     {0x80000008, leaf_amd_sizes},
     {0x8000001e, leaf_amd_topology},
 };
 
-/* Below QEMU's TCG the nested deadline timer stalls; the APIC's own timer does not. */
+/*
+ * In QEMU 7.2's emulated processor a nested guest's deadline timer stalls now and then, and its
+ * use of XSAVE ends it; the APIC's own timer and FXSAVE work.
+ */
 static bool host_is_tcg(void)
 {
     uint32_t eax, ebx, ecx, edx;
@@ -111,6 +110,38 @@ static void cpuid_adjust(struct kvm_cpuid2 *cpuid, const struct cpuid_context *c
     }
 }
 
+static bool is_topology(uint32_t function)
+{
+    return function == LEAF_TOPOLOGY || function == LEAF_TOPOLOGY_V2;
+}
+
+/* KVM leaves the subleaves of the extended topology to us: threads, cores, and the end. */
+static void cpuid_replace_topology(struct kvm_cpuid2 *cpuid, const struct cpuid_context *context)
+{
+    const struct {
+        uint32_t shift, count, type;
+    } levels[] = {{0, 1, 1}, {context->id_bits, context->cpus, 2}, {0, 0, 0}};
+    struct kvm_cpuid_entry2 *entries = cpuid->entries;
+    uint32_t kept = 0;
+    uint32_t i;
+
+    for (i = 0; i < cpuid->nent; i++) {
+        if (!is_topology(entries[i].function))
+            entries[kept++] = entries[i];
+    }
+    for (i = 0; i < 3; i++)
+        entries[kept++] = (struct kvm_cpuid_entry2){
+            .function = LEAF_TOPOLOGY,
+            .index = i,
+            .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+            .eax = levels[i].shift,
+            .ebx = levels[i].count,
+            .ecx = levels[i].type << 8 | i,
+            .edx = context->vcpu->index,
+        };
+    cpuid->nent = kept;
+}
+
 int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err)
 {
     struct vmm *vm = vcpu->vm;
@@ -122,16 +153,17 @@ int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err)
     struct kvm_cpuid2 *cpuid;
     int ret = 0;
 
-    context.tsc_deadline =
-        !host_is_tcg() && ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+    context.tcg = host_is_tcg();
+    context.tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
     cpuid = calloc(1, sizeof(*cpuid) + CPUID_ENTRIES * sizeof(cpuid->entries[0]));
     if (!cpuid)
         return vmm_fail(err, ENOMEM, "out of memory for the CPUID table");
-    cpuid->nent = CPUID_ENTRIES;
+    cpuid->nent = CPUID_ENTRIES - 3;
     if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
         ret = vmm_fail(err, errno, "KVM_GET_SUPPORTED_CPUID failed: %s", strerror(errno));
     } else {
         cpuid_adjust(cpuid, &context);
+        cpuid_replace_topology(cpuid, &context);
         if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
             ret = vmm_fail(err, errno, "KVM_SET_CPUID2 failed for vCPU %u: %s", vcpu->index,
                            strerror(errno));

@@ -14,14 +14,11 @@ void vmm_kvm_destroy(struct vmm *vm);
 /* Make the vCPUs, all in their reset state; the first one is the boot processor. */
 int vmm_vcpus_create(struct vmm *vm, struct viommu_error *err);
 
-/* Wait for the threads that run to see vm->stop. */
+/* vm->stop is set: make every thread leave KVM_RUN and look at it, and wait for their ends. */
 void vmm_vcpus_join(struct vmm *vm);
 
 /* Join and release the vCPUs. */
 void vmm_vcpus_destroy(struct vmm *vm);
-
-/* Make every vCPU thread leave KVM_RUN and look at vm->stop. */
-void vmm_vcpus_kick(struct vmm *vm);
 
 int vmm_vcpus_start(struct vmm *vm, struct viommu_error *err);
 

@@ -77,13 +77,10 @@ static void serial_update(struct vmm_serial *serial)
     vmm_irq_set_level(serial->vm, VMM_GSI_COM1, level);
 }
 
-static bool serial_write_out(struct vmm_serial *serial)
+static void serial_write_out(struct vmm_serial *serial)
 {
-    bool any = serial->output_count > 0;
-
     vmm_terminal_write(serial->output, serial->output_count);
     serial->output_count = 0;
-    return any;
 }
 
 static void serial_put_input(struct vmm_serial *serial, char byte)
@@ -239,14 +236,13 @@ static void serial_write(void *opaque, uint64_t offset, unsigned int size, uint6
 
 static const struct vmm_bus_ops serial_bus_ops = {serial_read, serial_write};
 
-size_t vmm_serial_room(struct vmm_serial *serial)
+bool vmm_serial_room(struct vmm_serial *serial, size_t *room)
 {
-    size_t room;
-
-    pthread_mutex_lock(&serial->lock);
-    room = INPUT_SIZE - serial->input_count;
+    if (pthread_mutex_trylock(&serial->lock))
+        return false;
+    *room = INPUT_SIZE - serial->input_count;
     pthread_mutex_unlock(&serial->lock);
-    return room;
+    return true;
 }
 
 void vmm_serial_input(struct vmm_serial *serial, const char *bytes, size_t count)
@@ -262,12 +258,11 @@ void vmm_serial_input(struct vmm_serial *serial, const char *bytes, size_t count
 
 bool vmm_serial_flush(struct vmm_serial *serial)
 {
-    bool any;
-
-    pthread_mutex_lock(&serial->lock);
-    any = serial_write_out(serial);
+    if (pthread_mutex_trylock(&serial->lock))
+        return false;
+    serial_write_out(serial);
     pthread_mutex_unlock(&serial->lock);
-    return any;
+    return true;
 }
 
 int vmm_serial_create(struct vmm *vm, struct viommu_error *err)

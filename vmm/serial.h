@@ -19,14 +19,18 @@ struct vmm_serial;
 int vmm_serial_create(struct vmm *vm, struct viommu_error *err);
 void vmm_serial_destroy(struct vmm *vm);
 
-/* How many typed bytes the UART would take now. */
-size_t vmm_serial_room(struct vmm_serial *serial);
-void vmm_serial_input(struct vmm_serial *serial, const char *bytes, size_t count);
-
 /*
- * Output is written a line at a time. vmm_serial_flush() writes the unfinished line; it returns
- * whether there was one.
+ * For the main thread, which must never wait for a vCPU that waits for the terminal: both return
+ * false when the UART is busy at this moment; try again soon.
+ *
+ * How many typed bytes the UART would take now.
  */
+bool vmm_serial_room(struct vmm_serial *serial, size_t *room);
+
+/* Output is written a line at a time; write the unfinished line. */
 bool vmm_serial_flush(struct vmm_serial *serial);
+
+/* Give it typed bytes; what does not fit is lost. */
+void vmm_serial_input(struct vmm_serial *serial, const char *bytes, size_t count);
 
 #endif

@@ -2,6 +2,7 @@
 #include "terminal.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 static struct termios saved;
 static bool is_raw;
 static bool after_escape;
+static atomic_bool do_not_wait;
 
 void vmm_terminal_restore(void)
 {
@@ -76,16 +78,30 @@ long vmm_terminal_read(char *buffer, size_t size, bool *quit)
     return kept;
 }
 
-void vmm_terminal_write(const char *buffer, size_t size)
+void vmm_terminal_do_not_wait(bool enable)
+{
+    atomic_store(&do_not_wait, enable);
+}
+
+/* Waits until a write is taken; false when it is not to be waited for. */
+static bool wait_writable(void)
 {
     struct pollfd wait = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    int ready;
+
+    do
+        ready = poll(&wait, 1, atomic_load(&do_not_wait) ? 0 : -1);
+    while (ready < 0 && errno == EINTR && !atomic_load(&do_not_wait));
+    return ready > 0;
+}
+
+void vmm_terminal_write(const char *buffer, size_t size)
+{
     ssize_t done;
 
-    while (size) {
+    while (size && wait_writable()) {
         done = write(STDOUT_FILENO, buffer, size);
-        if (done < 0 && errno == EAGAIN)
-            poll(&wait, 1, -1);
-        else if (done < 0 && errno != EINTR)
+        if (done < 0 && errno != EAGAIN && errno != EINTR)
             return;
         if (done > 0) {
             buffer += done;

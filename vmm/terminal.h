@@ -23,7 +23,13 @@ void vmm_terminal_restore(void);
  */
 long vmm_terminal_read(char *buffer, size_t size, bool *quit);
 
-/* Write all of it to standard output; errors (a closed pipe) lose it. */
+/* Write all of it to standard output, at most 4096 bytes; errors (a closed pipe) lose it. */
 void vmm_terminal_write(const char *buffer, size_t size);
+
+/*
+ * From now on output that standard output does not take at once is lost: the machine ends, and
+ * nobody may be reading. Any thread; a thread that waits in a write needs a signal too.
+ */
+void vmm_terminal_do_not_wait(bool enable);
 
 #endif

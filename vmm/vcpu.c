@@ -7,9 +7,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-#define KICK_SIGNAL SIGUSR1
+#define KICK_SIGNAL      SIGUSR1
+#define KICK_INTERVAL_NS 20000000l
+#define NS_PER_SECOND    1000000000l
 
 #define MSR_MTRR_DEF_TYPE      0x2ffu
 #define MTRR_ENABLE_WRITE_BACK ((1u << 11) | 6u)
@@ -158,16 +161,16 @@ static void *vcpu_thread(void *opaque)
     return NULL;
 }
 
+/* As firmware leaves it: memory without a range register of its own is write-back. */
 static int vcpu_set_msrs(struct vmm_vcpu *vcpu, struct viommu_error *err)
 {
-    struct {
-        struct kvm_msrs header;
-        struct kvm_msr_entry entry;
-    } msrs = {
-        .header = {.nmsrs = 1},
-        .entry = {.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE_WRITE_BACK},
-    };
+    union {
+        struct kvm_msrs list;
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+    } msrs = {.list = {.nmsrs = 1}};
 
+    msrs.list.entries[0].index = MSR_MTRR_DEF_TYPE;
+    msrs.list.entries[0].data = MTRR_ENABLE_WRITE_BACK;
     if (ioctl(vcpu->fd, KVM_SET_MSRS, &msrs) < 0)
         return vmm_fail(err, errno, "KVM_SET_MSRS failed for vCPU %u: %s", vcpu->index,
                         strerror(errno));
@@ -276,17 +279,28 @@ int vmm_vcpus_start(struct vmm *vm, struct viommu_error *err)
     return 0;
 }
 
-void vmm_vcpus_kick(struct vmm *vm)
+static void vcpu_kick(struct vmm_vcpu *vcpu)
 {
-    unsigned int i;
+    /* immediate_exit closes the gap between the check of vm->stop and KVM_RUN. */
+    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    pthread_kill(vcpu->thread, KICK_SIGNAL);
+}
 
-    for (i = 0; i < vm->options->cpus; i++) {
-        if (!vm->vcpus[i].started)
-            continue;
-        /* immediate_exit closes the gap between the check of vm->stop and KVM_RUN. */
-        __atomic_store_n(&vm->vcpus[i].run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-        pthread_kill(vm->vcpus[i].thread, KICK_SIGNAL);
-    }
+/* Kicks again and again: the thread may have been about to wait for something else than KVM. */
+static void vcpu_join(struct vmm_vcpu *vcpu)
+{
+    struct timespec until;
+
+    do {
+        vcpu_kick(vcpu);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += KICK_INTERVAL_NS;
+        if (until.tv_nsec >= NS_PER_SECOND) {
+            until.tv_nsec -= NS_PER_SECOND;
+            until.tv_sec++;
+        }
+    } while (pthread_timedjoin_np(vcpu->thread, NULL, &until));
+    vcpu->started = false;
 }
 
 void vmm_vcpus_join(struct vmm *vm)
@@ -295,8 +309,7 @@ void vmm_vcpus_join(struct vmm *vm)
 
     for (i = 0; i < vm->options->cpus; i++) {
         if (vm->vcpus[i].started)
-            pthread_join(vm->vcpus[i].thread, NULL);
-        vm->vcpus[i].started = false;
+            vcpu_join(&vm->vcpus[i]);
     }
 }
 

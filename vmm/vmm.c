@@ -162,9 +162,8 @@ static void take_signal(struct vmm *vm)
 }
 
 /* Returns false when there is no more input. */
-static bool take_input(struct vmm *vm)
+static bool take_input(struct vmm *vm, size_t room)
 {
-    size_t room = vmm_serial_room(vm->serial);
     char buffer[256];
     bool quit = false;
     long got;
@@ -177,38 +176,53 @@ static bool take_input(struct vmm *vm)
     return got >= 0;
 }
 
+/* After a wake-up an unfinished line of output gets some time to be completed. */
+static int drain_output(struct vmm *vm, bool woken)
+{
+    uint64_t count;
+
+    if (woken && read(vm->wake_fd, &count, sizeof(count)) > 0)
+        return OUTPUT_DELAY_MS;
+    return vmm_serial_flush(vm->serial) ? -1 : OUTPUT_DELAY_MS;
+}
+
 static void main_loop(struct vmm *vm)
 {
-    struct pollfd fds[] = {
-        {.fd = vm->wake_fd, .events = POLLIN},
-        {.fd = vm->signal_fd, .events = POLLIN},
-        {.fd = STDIN_FILENO},
+    enum {
+        WAKE,
+        SIGNAL,
+        INPUT,
+        COUNT
+    };
+    struct pollfd fds[COUNT] = {
+        [WAKE] = {.fd = vm->wake_fd, .events = POLLIN},
+        [SIGNAL] = {.fd = vm->signal_fd, .events = POLLIN},
+        [INPUT] = {.events = POLLIN},
     };
     bool has_input = true;
     int timeout = -1;
-    uint64_t count;
+    size_t room;
 
     while (atomic_load(&vm->stop) == VMM_STOP_NONE) {
-        fds[2].fd = has_input && vmm_serial_room(vm->serial) ? STDIN_FILENO : -1;
-        fds[2].events = POLLIN;
-        if (poll(fds, 3, timeout) < 0)
-            continue;
-        timeout = -1;
-        if (fds[0].revents && read(vm->wake_fd, &count, sizeof(count)) > 0)
+        room = 0;
+        if (has_input && !vmm_serial_room(vm->serial, &room))
             timeout = OUTPUT_DELAY_MS;
-        else
-            vmm_serial_flush(vm->serial);
-        if (fds[1].revents)
+        fds[INPUT].fd = room ? STDIN_FILENO : -1;
+        if (poll(fds, COUNT, timeout) < 0)
+            continue;
+        timeout = drain_output(vm, fds[WAKE].revents);
+        if (fds[SIGNAL].revents)
             take_signal(vm);
-        if (fds[2].revents)
-            has_input = take_input(vm);
+        if (fds[INPUT].revents)
+            has_input = take_input(vm, room);
     }
 }
 
 /* Stop every thread, so that nothing changes any more. */
 static void vmm_halt(struct vmm *vm)
 {
-    vmm_vcpus_kick(vm);
+    if (atomic_load(&vm->stop) == VMM_STOP_SIGNAL)
+        vmm_terminal_do_not_wait(true);
     vmm_vcpus_join(vm);
     vmm_serial_flush(vm->serial);
 }
