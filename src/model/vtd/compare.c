@@ -9,6 +9,11 @@
 #include "model/vtd/register_map.h"
 #include "model/vtd/vtd.h"
 
+/*
+ * Without a host that nests, the way out is to give the guest second-stage tables, which any host
+ * can mirror: hw-nested=off alone would leave it first-stage ones, which none can walk.
+ */
+
 /* When a rule counts. */
 enum scope {
     NESTING,   /* what the guest's first-stage tables ask of the host's walk */
@@ -28,31 +33,30 @@ struct flag_rule {
 
 /* VT-d 5.0, 11.4.2 (CAP) and 11.4.3 (ECAP). */
 static const struct flag_rule flag_rules[] = {
-    {PROPERTY(hw_nested), NESTING, 1, VTD_ECAP_NEST, "nesting: host ECAP.NEST=0 (hw-nested=off)"},
+    {PROPERTY(hw_nested), NESTING, 1, VTD_ECAP_NEST, "nesting: host ECAP.NEST=0 (first-stage=off)"},
     {PROPERTY(hw_nested), NESTING, 1, VTD_ECAP_SSTS,
-     "a nested second stage: host ECAP.SSTS=0 (hw-nested=off)"},
+     "second stage: host ECAP.SSTS=0 (first-stage=off)"},
     {PROPERTY(scalable), NESTING, 1, VTD_ECAP_SMTS,
      "scalable mode: host ECAP.SMTS=0 (scalable=off)"},
     {PROPERTY(first_stage), NESTING, 1, VTD_ECAP_FSTS,
-     "first-stage tables: host ECAP.FSTS=0 (first-stage=off)"},
+     "first stage: host ECAP.FSTS=0 (first-stage=off)"},
     {PROPERTY(large_1g), NESTING, 0, VTD_CAP_FS1GP, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
     {PROPERTY(supervisor), NESTING, 1, VTD_ECAP_SRS,
      "supervisor requests: host ECAP.SRS=0 (supervisor=off)"},
     {PROPERTY(execute), NESTING, 1, VTD_ECAP_ERS,
      "execute requests: host ECAP.ERS=0 (execute=off)"},
     {PROPERTY(extended_accessed), NESTING, 1, VTD_ECAP_EAFS,
-     "the extended-accessed flag: host ECAP.EAFS=0 (extended-accessed=off)"},
+     "extended-accessed: host ECAP.EAFS=0 (extended-accessed=off)"},
     {PROPERTY(coherent), NESTING, 1, VTD_ECAP_SMPWCS,
-     "coherent page walks: host ECAP.SMPWCS=0 (coherent=off)"},
+     "coherent walks: host ECAP.SMPWCS=0 (coherent=off)"},
     {PROPERTY(snoop_control), EVERYWHERE, 1, VTD_ECAP_SC,
      "snoop control: host ECAP.SC=0 (snoop-control=off)"},
-    {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DRD, "read draining: host CAP.DRD=0 (drain=off)"},
-    {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DWD, "write draining: host CAP.DWD=0 (drain=off)"},
+    {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DRD, "read drain: host CAP.DRD=0 (drain=off)"},
+    {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DWD, "write drain: host CAP.DWD=0 (drain=off)"},
 };
 
 struct comparison {
     const struct viommu_vtd_options *options;
-    const struct viommu_host_device *device;
     const struct viommu_host_hw_info *info;
     bool nests;
     struct viommu_error *error;
@@ -111,21 +115,22 @@ static unsigned int pasid_width(uint64_t ecap)
 
 /*
  * GPAs are the input of the nesting parent. IOVAs of the guest's second-stage tables are those of a
- * shadow; a guest that may use the first stage has them only when it chooses legacy mode.
+ * shadow; a guest that may use the first stage has them only when it chooses legacy mode. A guest
+ * has 39 or 48 bits of IOVA, and not more of physical addresses: a host below 48 leaves 39.
  */
 static void compare_widths(struct comparison *comparison)
 {
     const struct viommu_vtd_options *options = comparison->options;
     unsigned int width = second_stage_width(comparison->info->registers[0]);
+    unsigned int pasid = pasid_width(comparison->info->registers[1]);
     char remedy[24];
 
-    snprintf(remedy, sizeof(remedy), "haw=%u", width);
-    compare_number(comparison, options->host_address_width, width, "guest physical address",
-                   width < 32 ? "no setting helps" : remedy);
+    snprintf(remedy, sizeof(remedy), "pasid-bits=%u", pasid);
+    compare_number(comparison, options->host_address_width, width, "GPA",
+                   width < 39 ? "no setting helps" : "haw=39");
     compare_number(comparison, options->address_width, width, "IOVA",
                    width < 39 ? "no setting helps" : "aw=39");
-    compare_number(comparison, options->pasid_bits, pasid_width(comparison->info->registers[1]),
-                   "PASID", "pasid-bits");
+    compare_number(comparison, options->pasid_bits, pasid, "PASID", remedy);
 }
 
 /* What no host can make good for an assigned device. */
@@ -134,14 +139,14 @@ static void compare_model(struct comparison *comparison)
     const struct viommu_vtd_options *options = comparison->options;
 
     if (!options->caching_mode)
-        mismatch(comparison, "caching mode is off: the guest would not tell of mappings that it "
-                             "adds (caching-mode=on)");
+        mismatch(comparison,
+                 "caching mode: off, so new mappings would stay unseen (caching-mode=on)");
     if (options->dirty_tracking)
-        mismatch(comparison, "second-stage accessed and dirty bits: a host sets none in the "
-                             "guest's table (ad=off)");
+        mismatch(comparison, "accessed/dirty bits: hosts set none in guest tables (ad=off)");
     if (options->scalable && options->first_stage && !comparison->nests)
-        mismatch(comparison, "first-stage tables: without hw-nested the host cannot walk them "
-                             "(first-stage=off)");
+        mismatch(
+            comparison,
+            "first stage: not walked by the host without hw-nested (first-stage=off,second-stage=on)");
 }
 
 int vtd_compare_host(const struct viommu_vtd_options *options,
@@ -149,19 +154,18 @@ int vtd_compare_host(const struct viommu_vtd_options *options,
 {
     struct comparison comparison = {
         .options = options,
-        .device = device,
         .info = viommu_host_device_info(device),
         .nests = vtd_options_viommu_cap(options) & VIOMMU_CAP_HW_NESTED,
         .error = error,
     };
 
     if (comparison.nests && !viommu_host_device_is_nest_parent(device))
-        mismatch(&comparison, "a nesting parent: the host made none (hw-nested=off)");
+        mismatch(&comparison, "a nesting parent: host made none (first-stage=off,second-stage=on)");
     if (comparison.info->type == VIOMMU_HOST_IOMMU_VTD) {
         compare_flags(&comparison);
         compare_widths(&comparison);
     } else if (comparison.nests) {
-        mismatch(&comparison, "VT-d nesting: the host's IOMMU is no VT-d (hw-nested=off)");
+        mismatch(&comparison, "VT-d nesting: the host's IOMMU is no VT-d (first-stage=off)");
     }
     compare_model(&comparison);
     return comparison.mismatches ? -EOPNOTSUPP : 0;

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The capability handshake: what a vIOMMU says before anything is known of the host, the order in
+ * which that is asked, and the comparison that follows.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "assigned.h"
+#include "model/model.h"
+#include "model/vtd/register_map.h"
+
+/* VT-d's own ops, with each call recorded among those on the host. */
+
+static const struct viommu_pci_iommu_ops *real_ops;
+static struct assigned *recorder;
+
+static struct viommu_dma_space *get_address_space(void *opaque, struct viommu_pci_id alias)
+{
+    return real_ops->get_address_space(opaque, alias);
+}
+
+static uint64_t get_viommu_cap(void *opaque)
+{
+    assigned_trace(recorder, "get_viommu_cap");
+    return real_ops->get_viommu_cap(opaque);
+}
+
+static int set_iommu_device(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
+                            struct viommu_host_device *device, struct viommu_error *error)
+{
+    assigned_trace(recorder, "set_iommu_device");
+    return real_ops->set_iommu_device(opaque, id, alias, device, error);
+}
+
+static void unset_iommu_device(void *opaque, struct viommu_pci_id id)
+{
+    assigned_trace(recorder, "unset_iommu_device");
+    real_ops->unset_iommu_device(opaque, id);
+}
+
+static const struct viommu_pci_iommu_ops recording_ops = {
+    .size = sizeof(recording_ops),
+    .get_address_space = get_address_space,
+    .get_viommu_cap = get_viommu_cap,
+    .set_iommu_device = set_iommu_device,
+    .unset_iommu_device = unset_iommu_device,
+};
+
+static void create_recorded(struct assigned *assigned, const char *profile, const char *properties)
+{
+    struct machine *machine = &assigned->guest.machine;
+
+    assigned_create(assigned, profile, properties);
+    recorder = assigned;
+    real_ops = machine->viommu->ops->pci_ops;
+    assert_int_equal(viommu_pci_bus_set_iommu(machine->bus, NULL, NULL, NULL), 0);
+    assert_int_equal(viommu_pci_bus_set_iommu(machine->bus, &recording_ops, machine->viommu, NULL),
+                     0);
+}
+
+static void order_of_an_attach(void **state)
+{
+    struct assigned assigned;
+
+    (void)state;
+    create_recorded(&assigned, NULL, "");
+    assigned_attach(&assigned, 0);
+    assert_string_equal(assigned.trace, "bind get_viommu_cap ioas_alloc ioas_map hwpt_alloc attach "
+                                        "hw_info set_iommu_device set_fault_handler");
+    assigned_calm(&assigned);
+    assigned_detach(&assigned, 0);
+    assert_string_equal(assigned.trace, "unset_iommu_device set_fault_handler detach "
+                                        "destroy_object ioas_unmap destroy_object unbind");
+    assigned_destroy(&assigned);
+}
+
+static void order_of_an_attach_that_shares(void **state)
+{
+    struct assigned assigned;
+
+    (void)state;
+    create_recorded(&assigned, NULL, "");
+    assigned_attach(&assigned, 0);
+    assigned_calm(&assigned);
+    assigned_attach(&assigned, 1);
+    assert_string_equal(assigned.trace,
+                        "bind get_viommu_cap attach hw_info set_iommu_device set_fault_handler");
+    assigned_calm(&assigned);
+    assigned_detach(&assigned, 1);
+    assert_string_equal(assigned.trace, "unset_iommu_device set_fault_handler detach unbind");
+    assigned_destroy(&assigned);
+}
+
+static void order_of_a_refused_attach(void **state)
+{
+    struct viommu_soft_census before;
+    struct assigned assigned;
+
+    (void)state;
+    create_recorded(&assigned, "no-1g", "");
+    before = assigned_census(&assigned);
+    assert_int_equal(assigned_try_attach(&assigned, 0, NULL), -EOPNOTSUPP);
+    assert_string_equal(assigned.trace,
+                        "bind get_viommu_cap ioas_alloc ioas_map hwpt_alloc attach hw_info "
+                        "set_iommu_device detach destroy_object ioas_unmap destroy_object unbind");
+    assigned_same(&assigned, &before);
+    assigned_destroy(&assigned);
+}
+
+/* A translated device is blocked first: its IOVAs must not be taken for guest addresses. */
+static void order_of_a_detach_while_translated(void **state)
+{
+    struct assigned assigned;
+
+    (void)state;
+    create_recorded(&assigned, NULL, "");
+    assigned_attach(&assigned, 0);
+    assigned_bind(&assigned, 0, 0, assigned_first_stage(&assigned, GUEST_IOVA, GUEST_DATA),
+                  GUEST_DOMAIN);
+    guest_on(&assigned.guest, TTM_SCALABLE);
+    assigned_calm(&assigned);
+    assigned_detach(&assigned, 0);
+    assert_string_equal(assigned.trace,
+                        "unset_iommu_device detach destroy_object set_fault_handler detach "
+                        "destroy_object ioas_unmap destroy_object unbind");
+    assigned_destroy(&assigned);
+}
+
+static void order_on_a_host_that_cannot_nest(void **state)
+{
+    struct viommu_soft_census before;
+    struct assigned assigned;
+
+    (void)state;
+    create_recorded(&assigned, "no-nesting", "");
+    before = assigned_census(&assigned);
+    assert_int_equal(assigned_try_attach(&assigned, 0, NULL), -EOPNOTSUPP);
+    assert_string_equal(
+        assigned.trace,
+        "bind get_viommu_cap ioas_alloc ioas_map hwpt_alloc hwpt_alloc ioas_unmap destroy_object "
+        "ioas_alloc ioas_map hwpt_alloc attach hw_info set_iommu_device detach destroy_object "
+        "ioas_unmap destroy_object unbind");
+    assigned_same(&assigned, &before);
+    assigned_destroy(&assigned);
+}
+
+/* Over all hosts: the same answer, and it is asked when no object of the host exists. */
+
+static struct viommu_soft_census when_asked;
+
+static uint64_t ask_and_look(void *opaque)
+{
+    when_asked = assigned_census(recorder);
+    return get_viommu_cap(opaque);
+}
+
+static void same_on_every_host(void **state)
+{
+    static const struct {
+        const char *properties;
+        uint64_t cap;
+    } configurations[] = {
+        {"", VIOMMU_CAP_HW_NESTED},
+        {"pasid-bits=20,1g=off,coherent=off", VIOMMU_CAP_HW_NESTED},
+        {"hw-nested=off", 0},
+        {"scalable=off,first-stage=off", 0},
+        {"first-stage=off,second-stage=on", 0},
+    };
+    static struct viommu_pci_iommu_ops looking_ops;
+
+    (void)state;
+    assert_true(viommu_soft_profile_count() > 10);
+    for (size_t i = 0; i < viommu_soft_profile_count(); i++) {
+        for (size_t j = 0; j < SPEC_COUNT(configurations); j++) {
+            struct assigned assigned;
+            struct machine *machine = &assigned.guest.machine;
+
+            create_recorded(&assigned, viommu_soft_profile_name(i), configurations[j].properties);
+            looking_ops = recording_ops;
+            looking_ops.get_viommu_cap = ask_and_look;
+            assert_int_equal(viommu_pci_bus_set_iommu(machine->bus, NULL, NULL, NULL), 0);
+            assert_int_equal(
+                viommu_pci_bus_set_iommu(machine->bus, &looking_ops, machine->viommu, NULL), 0);
+            assert_int_equal(viommu_get_cap(machine->viommu), configurations[j].cap);
+            if (!assigned_try_attach(&assigned, 0, NULL))
+                assert_int_equal(assigned_census(&assigned).attachments, 1);
+            assert_int_equal(strncmp(assigned.trace, "bind get_viommu_cap ", 20), 0);
+            assert_int_equal(when_asked.ioas, 0);
+            assert_int_equal(when_asked.paging_hwpts, 0);
+            assert_int_equal(when_asked.attachments, 0);
+            assert_int_equal(viommu_pci_device_get_viommu_cap(assigned.function[0]),
+                             configurations[j].cap);
+            assert_int_equal(viommu_get_cap(machine->viommu), configurations[j].cap);
+            assigned_destroy(&assigned);
+        }
+    }
+}
+
+/* The wrappers have an answer for everybody. */
+static void no_viommu_no_capability(void **state)
+{
+    static const struct viommu_pci_device_options bypass = {
+        .size = sizeof(bypass), .name = "bypass", .bypass = true};
+    struct viommu_pci_device *function;
+    struct viommu_pci_bus *bus;
+    struct assigned assigned;
+    struct machine *machine = &assigned.guest.machine;
+
+    (void)state;
+    assigned_create(&assigned, NULL, "");
+    assert_int_equal(viommu_pci_root_bus_add(machine->pci, 1, 0, &bus, NULL), 0);
+    assert_int_equal(viommu_pci_device_add(bus, 0, NULL, &function, NULL), 0);
+    assert_int_equal(viommu_pci_device_get_viommu_cap(function), 0);
+    assigned.function[0] = function;
+    assigned_attach(&assigned, 0);
+    assigned_arrives(&assigned, 0, GUEST_DATA, GUEST_DATA);
+    assigned_detach(&assigned, 0);
+    assert_int_equal(
+        viommu_pci_device_add(machine->bus, VIOMMU_PCI_DEVFN(30, 0), &bypass, &function, NULL), 0);
+    assert_int_equal(viommu_pci_device_get_viommu_cap(function), 0);
+    assigned.function[0] = function;
+    assigned_attach(&assigned, 0);
+    guest_on(&assigned.guest, TTM_SCALABLE); /* empty tables: blocks what is not bypassed */
+    assigned_arrives(&assigned, 0, GUEST_DATA, GUEST_DATA);
+    assigned_destroy(&assigned);
+}
+
+/* The comparison */
+
+static void all_mismatches_at_once(void **state)
+{
+    struct viommu_error error = {0};
+    struct assigned assigned;
+
+    (void)state;
+    assigned_create(&assigned, "broadwell-ep", "pasid-bits=20,caching-mode=off");
+    assert_int_equal(assigned_try_attach(&assigned, 0, &error), -EOPNOTSUPP);
+    assert_int_equal(error.code, -EOPNOTSUPP);
+    assert_string_equal(error.message,
+                        "host broadwell-ep does not keep what the guest is promised: "
+                        "a nesting parent: host made none (first-stage=off,second-stage=on); "
+                        "nesting: host ECAP.NEST=0 (first-stage=off); "
+                        "second stage: host ECAP.SSTS=0 (first-stage=off); "
+                        "scalable mode: host ECAP.SMTS=0 (scalable=off); "
+                        "first stage: host ECAP.FSTS=0 (first-stage=off); "
+                        "1 GiB pages: host CAP.FS1GP=0 (1g=off); "
+                        "coherent walks: host ECAP.SMPWCS=0 (coherent=off); "
+                        "20 bits of PASID: host has 0 (pasid-bits=0); "
+                        "caching mode: off, so new mappings would stay unseen (caching-mode=on)");
+    assigned_destroy(&assigned);
+}
+
+static void no_nesting_says_all_and_how(void **state)
+{
+    struct viommu_error error = {0};
+    struct assigned assigned;
+
+    (void)state;
+    assigned_create(&assigned, "no-nesting", "");
+    assert_int_equal(assigned_try_attach(&assigned, 0, &error), -EOPNOTSUPP);
+    assert_string_equal(error.message,
+                        "host no-nesting does not keep what the guest is promised: "
+                        "a nesting parent: host made none (first-stage=off,second-stage=on); "
+                        "nesting: host ECAP.NEST=0 (first-stage=off)");
+    assigned_destroy(&assigned);
+}
+
+/* A host of the test's making: Granite Rapids, with some bits changed. */
+static int attach_custom(const char *properties, uint64_t cap_clear, uint64_t ecap_clear,
+                         uint64_t cap_set, struct viommu_error *error)
+{
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct viommu_host_hw_info info = {.size = sizeof(info),
+                                       .type = VIOMMU_HOST_IOMMU_VTD,
+                                       .registers = {0xf9ed008cee780c66, 0x3fef9ea6f0efdf},
+                                       .max_pasid_log2 = 20,
+                                       .name = "custom"};
+    struct assigned assigned;
+    int ret;
+
+    assigned_create(&assigned, NULL, properties);
+    viommu_assign_destroy(assigned.assign);
+    viommu_host_destroy(assigned.host);
+    info.registers[0] = (info.registers[0] & ~cap_clear) | cap_set;
+    info.registers[1] &= ~ecap_clear;
+    options.custom = &info;
+    assert_int_equal(viommu_soft_create(&assigned.host, &options, NULL), 0);
+    assert_int_equal(
+        viommu_soft_device_add(assigned.host, "0000:3a:00.0", 0, &assigned.soft[0], NULL), 0);
+    assert_int_equal(viommu_assign_create(&assigned.assign, assigned.host,
+                                          assigned.guest.machine.memory, NULL, NULL),
+                     0);
+    ret = assigned_try_attach(&assigned, 0, error);
+    assigned_destroy(&assigned);
+    return ret;
+}
+
+static const struct {
+    const char *properties; /* that promise it */
+    const char *without;    /* the remedy: with it the host is good enough */
+    uint64_t cap, ecap;     /* bits that the host does not have */
+    uint64_t cap_set;
+    const char *says;
+} mismatches[] = {
+    {"", "first-stage=off,second-stage=on", 0, VTD_ECAP_FSTS, 0,
+     "first stage: host ECAP.FSTS=0 (first-stage=off)"},
+    {"", "1g=off", VTD_CAP_FS1GP, 0, 0, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
+    {"supervisor=on", "", 0, VTD_ECAP_SRS, 0,
+     "supervisor requests: host ECAP.SRS=0 (supervisor=off)"},
+    {"pasid-bits=8,execute=on", "", 0, VTD_ECAP_ERS, 0,
+     "execute requests: host ECAP.ERS=0 (execute=off)"},
+    {"extended-accessed=on", "", 0, VTD_ECAP_EAFS, 0,
+     "extended-accessed: host ECAP.EAFS=0 (extended-accessed=off)"},
+    {"", "coherent=off", 0, VTD_ECAP_SMPWCS, 0,
+     "coherent walks: host ECAP.SMPWCS=0 (coherent=off)"},
+    {"", "snoop-control=off", 0, VTD_ECAP_SC, 0,
+     "snoop control: host ECAP.SC=0 (snoop-control=off)"},
+    {"", "drain=off", VTD_CAP_DRD, 0, 0, "read drain: host CAP.DRD=0 (drain=off)"},
+    {"", "drain=off", VTD_CAP_DWD, 0, 0, "write drain: host CAP.DWD=0 (drain=off)"},
+    {"pasid-bits=20", "pasid-bits=4", 0, UINT64_C(16) << 35 /* PSS */, 0,
+     "20 bits of PASID: host has 4 (pasid-bits=4)"},
+    {"pasid-bits=8", "", 0, VTD_ECAP_PASID, 0, "8 bits of PASID: host has 0 (pasid-bits=0)"},
+    {"", "haw=39,aw=39", VTD_CAP_MGAW, 0, UINT64_C(41) << 16,
+     "46 bits of GPA: host has 42 (haw=39); "
+     "48 bits of IOVA: host has 42 (aw=39)"},
+    {"", "haw=39,aw=39", VTD_CAP_SAGAW, 0, UINT64_C(2) << 8,
+     "46 bits of GPA: host has 39 (haw=39); "
+     "48 bits of IOVA: host has 39 (aw=39)"},
+    {"caching-mode=off", "", 0, 0, 0, "(caching-mode=on)"},
+    {"second-stage=on,ad=on", "", 0, 0, 0,
+     "accessed/dirty bits: hosts set none in guest tables (ad=off)"},
+    {"hw-nested=off", "", 0, 0, 0,
+     "first stage: not walked by the host without hw-nested (first-stage=off,second-stage=on)"},
+};
+
+static void every_promise_is_compared(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SPEC_COUNT(mismatches); i++) {
+        struct viommu_error error = {0};
+        const char *start = "host custom does not keep what the guest is promised: ";
+
+        assert_int_equal(attach_custom(mismatches[i].properties, mismatches[i].cap,
+                                       mismatches[i].ecap, mismatches[i].cap_set, &error),
+                         -EOPNOTSUPP);
+        assert_int_equal(strncmp(error.message, start, strlen(start)), 0);
+        if (!strstr(error.message, mismatches[i].says))
+            fail_msg("\"%s\" does not say \"%s\"", error.message, mismatches[i].says);
+    }
+}
+
+/* What is not promised, or changed as advised, is no mismatch. */
+static void the_advice_helps(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SPEC_COUNT(mismatches); i++) {
+        struct viommu_error error = {0};
+
+        if (attach_custom(mismatches[i].without, mismatches[i].cap, mismatches[i].ecap,
+                          mismatches[i].cap_set, &error))
+            fail_msg("%s: %s", mismatches[i].without, error.message);
+    }
+}
+
+/* Any host will do for shadows, once nothing is promised that it lacks. */
+static void shadows_need_little(void **state)
+{
+    const char *properties = "hw-nested=off,first-stage=off,second-stage=on,snoop-control=off,"
+                             "drain=off,coherent=off,aw=39,haw=39";
+
+    (void)state;
+    for (size_t i = 0; i < viommu_soft_profile_count(); i++) {
+        struct viommu_error error = {0};
+        struct assigned assigned;
+
+        assigned_create(&assigned, viommu_soft_profile_name(i), properties);
+        if (assigned_try_attach(&assigned, 0, &error))
+            fail_msg("%s: %s", viommu_soft_profile_name(i), error.message);
+        assigned_destroy(&assigned);
+    }
+}
+
+static void no_vtd_no_nesting(void **state)
+{
+    struct viommu_error error = {0};
+    struct assigned assigned;
+
+    (void)state;
+    assigned_create(&assigned, "amd-zen4", "");
+    assert_int_equal(assigned_try_attach(&assigned, 0, &error), -EOPNOTSUPP);
+    assert_non_null(strstr(error.message, "the host's IOMMU is no VT-d (first-stage=off)"));
+    assigned_destroy(&assigned);
+}
+
+/* Everything promised, of a host that has nothing: the sentence still ends. */
+static void the_longest_message(void **state)
+{
+    struct viommu_error error = {0};
+
+    (void)state;
+    assert_int_equal(attach_custom("pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,"
+                                   "second-stage=on,ad=on,caching-mode=off",
+                                   ~UINT64_C(0), ~UINT64_C(0),
+                                   UINT64_C(2) << 8 | UINT64_C(32) << 16, &error),
+                     -EOPNOTSUPP);
+    assert_non_null(strstr(error.message, "(ad=off)"));
+    assert_true(strlen(error.message) < VIOMMU_ERROR_MESSAGE_SIZE - 1);
+    assert_int_equal(error.message[strlen(error.message) - 1], ')');
+}
+
+static const struct spec_rule rules[] = {
+    {"VTD-SHAKE-1", "11.4.3",
+     "Attach asks, makes, attaches, realizes and hands over, in that order.", order_of_an_attach},
+    {"VTD-SHAKE-2", "11.4.3", "A second device of the same host IOMMU shares the tables.",
+     order_of_an_attach_that_shares},
+    {"VTD-SHAKE-3", "11.4.3", "A refused attach is undone in exact reverse.",
+     order_of_a_refused_attach},
+    {"VTD-SHAKE-4", "11.4.3", "A translated device is blocked before anything else is undone.",
+     order_of_a_detach_while_translated},
+    {"VTD-SHAKE-5", "11.4.3", "A host that cannot nest is compared before it is refused.",
+     order_on_a_host_that_cannot_nest},
+    {"VTD-SHAKE-6", "11.4.3",
+     "The capability is the same on every host, and asked before any object.", same_on_every_host},
+    {"VTD-SHAKE-7", "11.4.3", "A function behind no vIOMMU, or bypassing it, has no capability.",
+     no_viommu_no_capability},
+    {"VTD-COMPARE-1", "11.4.3", "All mismatches are told at once, each with its remedy.",
+     all_mismatches_at_once},
+    {"VTD-COMPARE-2", "11.4.3", "A host without ECAP.NEST is refused by what it lacks.",
+     no_nesting_says_all_and_how},
+    {"VTD-COMPARE-3", "11.4.2", "Every promise is compared with the host's registers.",
+     every_promise_is_compared},
+    {"VTD-COMPARE-4", "11.4.2", "What is not promised is not asked for.", the_advice_helps},
+    {"VTD-COMPARE-5", "11.4.2", "Mirrored second-stage tables work on every host.",
+     shadows_need_little},
+    {"VTD-COMPARE-6", "11.4.3", "A host IOMMU that is no VT-d is not nested on.",
+     no_vtd_no_nesting},
+    {"VTD-COMPARE-7", "11.4.3", "The longest list of mismatches fits.", the_longest_message},
+};
+
+int main(int argc, char **argv)
+{
+    return spec_main(argc, argv, "VT-d 5.0", rules, SPEC_COUNT(rules));
+}
