@@ -88,7 +88,11 @@ struct viommu_host_fault {
     enum viommu_dma_status status;
 };
 
-/** Called in the thread that noticed the fault, with no lock of the backend held. */
+/**
+ * Called in the thread that noticed the fault, with no lock of the backend held. Detaching or
+ * unbinding the device and changing its handler wait until no handler runs for it any more; so a
+ * handler must not make these calls, nor wait for a lock under which somebody makes them.
+ */
 typedef void viommu_host_fault_fn(void *opaque, const struct viommu_host_fault *fault);
 
 /** What viommu_host_hwpt_alloc() shall make. */

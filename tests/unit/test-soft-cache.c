@@ -176,6 +176,12 @@ static void test_replace_takes_effect(void **state)
     assert_int_equal(rig_read(&rig, DATA, &value), VIOMMU_DMA_BLOCKED);
     assert_int_equal(viommu_host_detach(rig.host, rig.device_id, VIOMMU_PASID_NONE, NULL), 0);
     assert_int_equal(rig_census(&rig).attachments, 0);
+    /* Nothing of before is left in the cache when it is attached again. */
+    assert_int_equal(rig_census(&rig).cache_entries, 0);
+    rig_entry(&rig, PT, 4, 0);
+    assert_int_equal(
+        viommu_host_attach(rig.host, rig.device_id, VIOMMU_PASID_NONE, rig.nested, NULL), 0);
+    assert_int_equal(rig_read(&rig, IOVA, &value), VIOMMU_DMA_NOT_PRESENT);
     rig_destroy(&rig);
 }
 
