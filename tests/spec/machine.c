@@ -98,11 +98,8 @@ void write64(struct machine *machine, uint64_t offset, uint64_t value)
 
 uint64_t load64(struct machine *machine, uint64_t gpa)
 {
-    uint64_t value;
-
-    assert_true(gpa <= MACHINE_MEMORY - sizeof(value));
-    memcpy(&value, machine->ram + gpa, sizeof(value));
-    return value;
+    assert_true(gpa <= MACHINE_MEMORY - sizeof(uint64_t));
+    return __atomic_load_n((uint64_t *)(machine->ram + gpa), __ATOMIC_RELAXED);
 }
 
 uint32_t load32(struct machine *machine, uint64_t gpa)
@@ -117,7 +114,8 @@ uint32_t load32(struct machine *machine, uint64_t gpa)
 void store64(struct machine *machine, uint64_t gpa, uint64_t value)
 {
     assert_true(gpa <= MACHINE_MEMORY - sizeof(value));
-    memcpy(machine->ram + gpa, &value, sizeof(value));
+    /* a device may walk the table at this moment */
+    __atomic_store_n((uint64_t *)(machine->ram + gpa), value, __ATOMIC_RELAXED);
 }
 
 uint64_t machine_fault_record(struct machine *machine, unsigned int index)

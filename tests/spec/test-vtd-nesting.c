@@ -979,6 +979,67 @@ static void unplug_while_dma_runs(void **state)
     assigned_destroy(&assigned);
 }
 
+/* Everything at once: no deadlock, no race, no device left with what it should not have. */
+
+static void *plug_memory(void *opaque)
+{
+    struct worker *worker = opaque;
+    struct viommu_memory_range range = {.gpa = UINT64_C(1) << 32, .size = 0x200000};
+
+    range.host = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    while (!__atomic_load_n(&worker->stop, __ATOMIC_RELAXED)) {
+        viommu_memory_add(worker->assigned->guest.machine.memory, &range, NULL);
+        viommu_memory_remove(worker->assigned->guest.machine.memory, range.gpa, NULL);
+    }
+    munmap(range.host, range.size);
+    return NULL;
+}
+
+static void *plug_device(void *opaque)
+{
+    struct worker *worker = opaque;
+
+    while (!__atomic_load_n(&worker->stop, __ATOMIC_RELAXED)) {
+        assigned_attach(worker->assigned, 1);
+        assigned_detach(worker->assigned, 1);
+    }
+    return NULL;
+}
+
+static void all_at_once(void **state)
+{
+    static void *(*const work_of[])(void *) = {work, plug_memory, plug_device};
+    struct worker worker = {0};
+    struct assigned assigned;
+    pthread_t threads[3];
+
+    (void)state;
+    start_nested(&assigned, "pasid-bits=8");
+    viommu_host_set_observer(assigned.host, NULL, NULL);
+    worker.assigned = &assigned;
+    for (unsigned int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work_of[i], &worker), 0);
+    for (unsigned int i = 0; i < 100; i++) {
+        if (i % 2) {
+            guest_legacy(&assigned.guest, 0, 0, 2,
+                         assigned_second_stage(&assigned, GUEST_IOVA, PAGE_A));
+            guest_on(&assigned.guest, TTM_LEGACY);
+            assigned_iotlb(&assigned, IOTLB_GLOBAL, 0, 0, 0);
+        } else {
+            assigned_bind(&assigned, 0, 0, assigned_first_stage(&assigned, GUEST_IOVA, PAGE_A),
+                          GUEST_DOMAIN);
+            guest_on(&assigned.guest, TTM_SCALABLE);
+            assigned_pasid_cache(&assigned, PASID_GLOBAL, 0, 0);
+        }
+        assigned_wait(&assigned);
+        wait_for(&worker.served);
+    }
+    __atomic_store_n(&worker.stop, true, __ATOMIC_RELAXED);
+    for (unsigned int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assigned_destroy(&assigned);
+}
+
 static const struct spec_rule rules[] = {
     {"VTD-NEST-OFF-1", "6.6",
      "With translation off an assigned device uses guest physical addresses.", translation_off},
@@ -1043,6 +1104,8 @@ static const struct spec_rule rules[] = {
      every_failure_of_every_path},
     {"VTD-NEST-FAIL-2", "6.5.2", "Invalidations and unplug hold while DMA runs.",
      unplug_while_dma_runs},
+    {"VTD-NEST-FAIL-3", "6.5.2", "Guest, DMA, memory and devices come and go at the same time.",
+     all_at_once},
 };
 
 int main(int argc, char **argv)

@@ -252,6 +252,7 @@ static void host_fault(void *opaque, const struct viommu_host_fault *fault)
 {
     struct vtd_function *function = opaque;
     struct vtd *vtd = function->vtd;
+    uint64_t state = __atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE);
     struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
     struct dma_translation translation;
     bool memory;
@@ -261,7 +262,7 @@ static void host_fault(void *opaque, const struct viommu_host_fault *fault)
     request.pasid = fault->pasid;
     request.requester_id = function->requester_id;
     request.access = fault->access;
-    if (!(__atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE) & VTD_TRANSLATION_ENABLED))
+    if (!(state & VTD_TRANSLATION_ENABLED))
         return;
     rcu_enter();
     vtd_translate(vtd, &request, &translation);
@@ -274,9 +275,11 @@ static void host_fault(void *opaque, const struct viommu_host_fault *fault)
      * not told either. */
     if (translation.status == VIOMMU_DMA_OK && !memory)
         return;
-    vtd_translate_fault(vtd, &request, fault->address,
-                        translation.status == VIOMMU_DMA_OK ? VTD_FAULT_SM_PASID_INVALID
-                                                            : translation.fault_code);
+    if (translation.status == VIOMMU_DMA_OK)
+        translation.fault_code = field_get(VTD_TTM_MASK, state) == VTD_TTM_LEGACY
+                                     ? VTD_FAULT_CONTEXT_INVALID
+                                     : VTD_FAULT_SM_PASID_INVALID;
+    vtd_translate_fault(vtd, &request, fault->address, translation.fault_code);
 }
 
 /* Devices */
@@ -317,11 +320,7 @@ static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
     assigned->vtd = vtd;
     assigned->id = id;
     assigned->device = device;
-    assigned->function = vtd_function_get(vtd, alias.requester_id);
-    if (!assigned->function) {
-        free(assigned);
-        return NULL;
-    }
+    assigned->function = vtd_function_find(vtd, alias.requester_id);
     snprintf(assigned->name, sizeof(assigned->name), "%04x:%02x:%02x.%x", id.segment,
              id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
     TAILQ_INIT(&assigned->pasids);

@@ -5,8 +5,10 @@
  * Two levels, by bus and by devfn. A function, once published, stays until the unit is destroyed:
  * finding one takes no lock.
  */
+#include <errno.h>
 #include <stdlib.h>
 
+#include "base/error.h"
 #include "base/rcu.h"
 #include "model/vtd/vtd.h"
 
@@ -93,6 +95,10 @@ static int pci_set_iommu_device(void *opaque, struct viommu_pci_id id, struct vi
     struct vtd *vtd = vtd_of(opaque);
     int ret;
 
+    /* Making a space takes the memory map's lock, within which nest.c is told of memory that comes
+     * and goes and takes vtd->lock: never the other way round. */
+    if (!vtd_function_get(vtd, alias.requester_id))
+        return error_set(error, -ENOMEM, "no memory for an address space");
     pthread_mutex_lock(&vtd->lock);
     ret = vtd_nest_set_device(vtd, id, alias, device, error);
     pthread_mutex_unlock(&vtd->lock);
