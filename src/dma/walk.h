@@ -14,6 +14,7 @@
 #ifndef DMA_WALK_H
 #define DMA_WALK_H
 
+#include <endian.h>
 #include <viommu/dma.h>
 
 #include "base/bits.h"
@@ -36,7 +37,7 @@ struct walk_format {
 
 /* One table. */
 struct walk_table {
-    uint64_t root;            /* address of the top-level table */
+    uint64_t root;            /* address of the top-level table, a multiple of 4096 */
     uint8_t levels;           /* 1..6 */
     uint8_t leaf_levels;      /* BIT(n): an entry of level n may map a page; level 1 always does */
     bool update_accessed;     /* maintain accessed and dirty bits */
@@ -200,6 +201,24 @@ static inline __attribute__((always_inline)) uint64_t walk_missing(const struct 
     return wanted & ~entry;
 }
 
+/*
+ * Read an entry of so many words, each once, the first one first. The entry is aligned to its size,
+ * so it lies in one range of memory. Not memory_read_once(): the whole walk is within a read-side
+ * section, and one more for each entry would cost more than the entry.
+ */
+static inline __attribute__((always_inline)) bool
+walk_read(const struct viommu_memory *memory, uint64_t where, uint64_t *entry, unsigned int words)
+{
+    typedef uint64_t __attribute__((may_alias)) guest_word;
+    const guest_word *from = memory_lookup(memory, where, NULL, NULL);
+
+    if (!from)
+        return false;
+    for (unsigned int i = 0; i < words; i++)
+        entry[i] = le64toh(__atomic_load_n(&from[i], __ATOMIC_ACQUIRE));
+    return true;
+}
+
 /* Find where the entry lies, and read it. */
 static inline __attribute__((always_inline)) enum walk_status
 walk_fetch(const struct viommu_memory *memory, const struct walk_nested *nested,
@@ -219,9 +238,7 @@ walk_fetch(const struct viommu_memory *memory, const struct walk_nested *nested,
         state->where = inner.address | (result->entry_address & low_bits(inner.granule_log2));
         state->writable = inner.permissions & VIOMMU_DMA_WRITE;
     }
-    if (memory_load64(memory, state->where, &result->entry))
-        return WALK_TABLE_ACCESS;
-    return WALK_OK;
+    return walk_read(memory, state->where, &result->entry, 1) ? WALK_OK : WALK_TABLE_ACCESS;
 }
 
 /* Put the final address of this table through the second one. */

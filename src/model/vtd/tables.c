@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "dma/walk.h"
 #include "model/vtd/fault_codes.h"
 #include "model/vtd/register_map.h"
 
@@ -26,6 +27,12 @@ struct lookup {
 static bool ecap_has(const struct vtd *vtd, uint64_t bit)
 {
     return vtd->ecap & bit;
+}
+
+/* Read a structure of so many bytes, which is aligned to them, once. */
+static bool read_entry(const struct lookup *lookup, uint64_t address, uint64_t *entry, size_t size)
+{
+    return walk_read(lookup->vtd->options.memory, address, entry, size / sizeof(*entry));
 }
 
 /* Domain-ID bits that the unit does not implement are reserved (9.3, 9.6). */
@@ -61,7 +68,7 @@ static uint32_t legacy_context_pointer(const struct lookup *lookup, uint64_t *co
     uint64_t root[2];
     uint64_t address = lookup->root + (lookup->requester_id >> 8) * VTD_ROOT_SIZE;
 
-    if (memory_read_once(lookup->vtd->options.memory, address, root, sizeof(root)))
+    if (!read_entry(lookup, address, root, sizeof(root)))
         return VTD_FAULT_ROOT_ACCESS;
     if (!(root[0] & VTD_ENTRY_P))
         return VTD_FAULT_ROOT_NOT_PRESENT;
@@ -102,7 +109,7 @@ static uint32_t legacy_find(const struct lookup *lookup, struct vtd_entry *entry
     reason = legacy_context_pointer(lookup, &address);
     if (reason)
         return reason;
-    if (memory_read_once(lookup->vtd->options.memory, address, entry->raw, VTD_CONTEXT_SIZE))
+    if (!read_entry(lookup, address, entry->raw, VTD_CONTEXT_SIZE))
         return VTD_FAULT_CONTEXT_ACCESS;
     entry->fault_disable = entry->raw[0] & VTD_ENTRY_FPD;
     if (!(entry->raw[0] & VTD_ENTRY_P))
@@ -130,7 +137,7 @@ static uint32_t sm_context_pointer(const struct lookup *lookup, uint64_t *contex
                        (devfn >> 7) * VTD_SM_ROOT_HALF;
     uint64_t root;
 
-    if (memory_load64(lookup->vtd->options.memory, address, &root))
+    if (!read_entry(lookup, address, &root, sizeof(root)))
         return VTD_FAULT_SM_ROOT_ACCESS;
     if (!(root & VTD_ENTRY_P))
         return VTD_FAULT_SM_ROOT_NOT_PRESENT;
@@ -198,7 +205,7 @@ static uint32_t sm_pasid_pointer(const struct lookup *lookup, uint64_t directory
     uint64_t address = directory + (entry->pasid >> 6) * VTD_PDE_SIZE;
     uint64_t pde;
 
-    if (memory_load64(lookup->vtd->options.memory, address, &pde))
+    if (!read_entry(lookup, address, &pde, sizeof(pde)))
         return VTD_FAULT_SM_PDE_ACCESS;
     entry->fault_disable |= (pde & VTD_ENTRY_FPD) != 0;
     if (!(pde & VTD_ENTRY_P))
@@ -315,7 +322,7 @@ static uint32_t sm_find(const struct lookup *lookup, struct vtd_entry *entry)
     reason = sm_context_pointer(lookup, &address);
     if (reason)
         return reason;
-    if (memory_read_once(lookup->vtd->options.memory, address, context, sizeof(context)))
+    if (!read_entry(lookup, address, context, sizeof(context)))
         return VTD_FAULT_SM_CONTEXT_ACCESS;
     entry->fault_disable = context[0] & VTD_ENTRY_FPD;
     if (!(context[0] & VTD_ENTRY_P))
@@ -327,7 +334,7 @@ static uint32_t sm_find(const struct lookup *lookup, struct vtd_entry *entry)
         reason = sm_pasid_pointer(lookup, context[0] & VTD_ENTRY_POINTER, entry, &address);
     if (reason)
         return reason;
-    if (memory_read_once(lookup->vtd->options.memory, address, entry->raw, VTD_PASID_SIZE))
+    if (!read_entry(lookup, address, entry->raw, VTD_PASID_SIZE))
         return VTD_FAULT_SM_PASID_ACCESS;
     entry->fault_disable |= (entry->raw[0] & VTD_ENTRY_FPD) != 0;
     if (!(entry->raw[0] & VTD_ENTRY_P))
