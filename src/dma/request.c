@@ -7,8 +7,11 @@
 #include "dma/internal.h"
 #include "memory/copy.h"
 
-/* Longest copy in one read-side section: a drain does not wait for a whole large copy. */
-#define SECTION_BYTES 65536
+/*
+ * Longest copy in one read-side section: some 2 microseconds. A grace period that has to wait for
+ * longer goes to sleep for 10 milliseconds (liburcu).
+ */
+#define SECTION_BYTES 16384
 #define PASID_LIMIT   BIT64(20)
 
 #define ACCESS_MEMORY (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE)

@@ -9,8 +9,11 @@
 #include "memory/copy.h"
 #include "memory/memory.h"
 
-/* Longest copy in one read-side section: a grace period does not wait for a whole large copy. */
-#define SECTION_BYTES 65536
+/*
+ * Longest copy in one read-side section: some 2 microseconds. A grace period that has to wait for
+ * longer goes to sleep for 10 milliseconds (liburcu).
+ */
+#define SECTION_BYTES 16384
 
 int memory_read_once(const struct viommu_memory *memory, uint64_t gpa, void *copy, size_t size)
 {

@@ -354,6 +354,44 @@ static void removal_waits_for_holds(void **state)
     assert_null(hold_high(fixture));
 }
 
+/* While the listeners are told, lookups still find the range, but nobody can begin to hold it. */
+struct late {
+    struct memory_listener listener;
+    struct fixture *fixture;
+    bool found, held;
+};
+
+static int accept_range(struct memory_listener *listener, const struct viommu_memory_range *range,
+                        struct viommu_error *error)
+{
+    (void)listener;
+    (void)range;
+    (void)error;
+    return 0;
+}
+
+static void hold_late(struct memory_listener *listener, const struct viommu_memory_range *range)
+{
+    struct late *late = (struct late *)listener;
+    struct memory_hold *hold = hold_high(late->fixture);
+
+    (void)range;
+    late->found = has_high(late->fixture);
+    late->held = hold;
+    if (hold)
+        memory_release(hold);
+}
+
+static void nobody_holds_what_is_leaving(void **state)
+{
+    struct late late = {{accept_range, hold_late, {0}}, *state, false, false};
+
+    assert_int_equal(memory_listener_register(late.fixture->memory, &late.listener, NULL), 0);
+    assert_int_equal(viommu_memory_remove(late.fixture->memory, HIGH, NULL), 0);
+    assert_true(late.found && !late.held);
+    memory_listener_unregister(late.fixture->memory, &late.listener);
+}
+
 static void refuses_to_hold_nothing(void **state)
 {
     struct fixture *fixture = *state;
@@ -443,6 +481,7 @@ int main(void)
         TEST(structures_once),
         TEST(listeners),
         TEST(removal_waits_for_holds),
+        TEST(nobody_holds_what_is_leaving),
         TEST(refuses_to_hold_nothing),
         cmocka_unit_test(hotplug_under_lookup),
     };
