@@ -440,6 +440,7 @@ static void no_permission_together(void **state)
     struct walk_result result;
 
     (void)state;
+    rcu_enter();
     *at(0x20000) = 0x21000 | 1;
     *at(0x22000) = SHIFT | 2;
     second_translate(&second, 0, VIOMMU_DMA_READ, false, &result);
@@ -451,6 +452,7 @@ static void no_permission_together(void **state)
     *at(0x22000) = SHIFT | 2;
     second_translate(&second, 0, VIOMMU_DMA_READ, false, &result);
     assert_int_equal(result.status, WALK_NO_READ);
+    rcu_exit();
 }
 
 static bool stop;

@@ -236,6 +236,9 @@ static void translate_first(const struct job *job, struct dma_translation *trans
     struct walk_result result;
     struct walk_table table;
 
+    /* 6.5.2.3: an invalidation of second-stage pages drops all first-stage entries of the domain.
+     */
+    translation->nested = true;
     if (!canonical(job->address)) {
         refuse(translation, VTD_FAULT_SM_NOT_CANONICAL);
         return;
@@ -458,7 +461,8 @@ void vtd_translate_fault(struct vtd *vtd, const struct viommu_dma_request *reque
         .disabled = fault_disabled(vtd, request),
     };
 
-    vtd_fault_record(vtd, &fault);
+    if (reason)
+        vtd_fault_record(vtd, &fault);
 }
 
 /* Requests carry the requester ID that the space was made for, whatever the caller filled in. */
@@ -481,8 +485,6 @@ static void space_fault(struct viommu_dma_space *space, const struct viommu_dma_
     struct vtd_function *function = dma_space_owner(space);
     struct viommu_dma_request own = *request;
 
-    if (!result->fault_code)
-        return;
     own.requester_id = function->requester_id;
     vtd_translate_fault(function->vtd, &own, address, result->fault_code);
 }
