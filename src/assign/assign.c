@@ -46,21 +46,45 @@ void viommu_assign_destroy(struct viommu_assign *assign)
     free(assign);
 }
 
-/* What follows the attachment: the host IOMMU device, and the vIOMMU's answer to it. */
-static int present(struct viommu_assigned_device *device, struct viommu_error *error)
+static int create_host_device(struct viommu_assigned_device *device, struct viommu_error *error)
 {
     const struct assign_hwpt *hwpt = device->hwpt;
     int ret;
 
-    ret = host_device_create(&device->host_device, device->assign->host, device->device_id,
-                             hwpt->ioas->id, hwpt->id, hwpt->ioas->nest_parent, error);
+    pthread_mutex_lock(&device->assign->lock);
+    if (device->unbound)
+        ret = error_set(error, -ENODEV,
+                        "memory was removed from the guest meanwhile and the host "
+                        "could not unmap it; attach the device again");
+    else
+        ret = host_device_create(&device->host_device, device->assign->host, device->device_id,
+                                 hwpt->ioas->id, hwpt->id, hwpt->ioas->nest_parent, error);
+    pthread_mutex_unlock(&device->assign->lock);
+    return ret;
+}
+
+static void destroy_host_device(struct viommu_assigned_device *device)
+{
+    pthread_mutex_lock(&device->assign->lock);
+    if (host_device_is_unbound(device->host_device))
+        device->unbound = true;
+    host_device_destroy(device->host_device);
+    device->host_device = NULL;
+    pthread_mutex_unlock(&device->assign->lock);
+}
+
+/* What follows the attachment: the host IOMMU device, and the vIOMMU's answer to it. */
+static int present(struct viommu_assigned_device *device, struct viommu_error *error)
+{
+    int ret = create_host_device(device, error);
+
     if (ret)
         return ret;
     ret = host_device_realize(device->host_device, error);
     if (!ret)
         ret = viommu_pci_device_set_iommu_device(device->function, device->host_device, error);
     if (ret)
-        host_device_destroy(device->host_device);
+        destroy_host_device(device);
     return ret;
 }
 
@@ -120,7 +144,7 @@ void viommu_assign_detach(struct viommu_assigned_device *device)
     struct viommu_assign *assign = device->assign;
 
     viommu_pci_device_unset_iommu_device(device->function);
-    host_device_destroy(device->host_device);
+    destroy_host_device(device);
     assign_tables_detach(device);
     if (!device->unbound)
         viommu_host_unbind(assign->host, device->device_id);

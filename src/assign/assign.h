@@ -42,9 +42,9 @@ struct viommu_assigned_device {
     struct viommu_assign *assign;
     const struct viommu_pci_device *function;
     struct assign_hwpt *hwpt;
-    struct viommu_host_device *host_device;
+    struct viommu_host_device *host_device; /* set and cleared under assign->lock */
     uint32_t device_id;
-    bool unbound; /* under assign->lock: taken away from the host by force */
+    bool unbound; /* under assign->lock: taken away from the host by force, its ID is void */
     TAILQ_ENTRY(viommu_assigned_device) link;
 };
 

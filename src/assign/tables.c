@@ -40,6 +40,16 @@ static int map_range(struct memory_listener *listener, const struct viommu_memor
     return 0;
 }
 
+/* Unbinding blocks for certain. Under lock. */
+static void unbind(struct viommu_assigned_device *device)
+{
+    if (device->host_device)
+        host_device_unbind(device->host_device);
+    else if (!device->unbound)
+        viommu_host_unbind(device->assign->host, device->device_id);
+    device->unbound = true;
+}
+
 /* The last resort when memory that goes away cannot be unmapped: its users lose the host. */
 static void unbind_users(struct assign_ioas *ioas)
 {
@@ -52,8 +62,7 @@ static void unbind_users(struct assign_ioas *ioas)
     {
         if (device->hwpt->ioas != ioas || device->unbound)
             continue;
-        viommu_host_unbind(assign->host, device->device_id);
-        device->unbound = true;
+        unbind(device);
         log_message(&assign->log, VIOMMU_LOG_ERROR,
                     "%s is blocked until it is detached: the host could not unmap memory that is "
                     "being removed from the guest",
@@ -303,7 +312,6 @@ int assign_tables_attach(struct viommu_assigned_device *device, bool nest_parent
     return attach_kind(device, false, error);
 }
 
-/* Unbinding blocks for certain; it is the answer when detaching does not work. */
 static void block(struct viommu_assigned_device *device)
 {
     struct viommu_assign *assign = device->assign;
@@ -315,8 +323,7 @@ static void block(struct viommu_assigned_device *device)
     log_message(&assign->log, VIOMMU_LOG_WARNING,
                 "%s cannot be detached, it is unbound instead: %s",
                 viommu_pci_device_name(device->function), error.message);
-    viommu_host_unbind(assign->host, device->device_id);
-    device->unbound = true;
+    unbind(device);
 }
 
 /* Destroy what has no user, also what the host did not want to destroy before. */

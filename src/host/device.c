@@ -13,6 +13,7 @@ struct viommu_host_device {
     uint32_t ioas_id;
     uint32_t hwpt_id;
     bool nest_parent;
+    bool unbound; /* by force; atomic */
     struct viommu_host_hw_info info;
 };
 
@@ -43,6 +44,27 @@ int host_device_realize(struct viommu_host_device *device, struct viommu_error *
 void host_device_destroy(struct viommu_host_device *device)
 {
     free(device);
+}
+
+bool host_device_is_unbound(const struct viommu_host_device *device)
+{
+    return __atomic_load_n(&device->unbound, __ATOMIC_ACQUIRE);
+}
+
+void host_device_unbind(struct viommu_host_device *device)
+{
+    if (!__atomic_exchange_n(&device->unbound, true, __ATOMIC_ACQ_REL))
+        viommu_host_unbind(device->host, device->device_id);
+}
+
+static int check_bound(const struct viommu_host_device *device, struct viommu_error *error)
+{
+    if (!host_device_is_unbound(device))
+        return 0;
+    return error_set(error, -ENODEV,
+                     "Device %u was taken away from host %s when it could not be detached; detach "
+                     "it from the guest and attach it again",
+                     device->device_id, device->host->ops->name);
 }
 
 struct viommu_host *viommu_host_device_host(const struct viommu_host_device *device)
@@ -78,13 +100,17 @@ bool viommu_host_device_is_nest_parent(const struct viommu_host_device *device)
 int viommu_host_device_attach(struct viommu_host_device *device, uint32_t pasid, uint32_t hwpt_id,
                               struct viommu_error *error)
 {
-    return viommu_host_attach(device->host, device->device_id, pasid, hwpt_id, error);
+    int ret = check_bound(device, error);
+
+    return ret ? ret : viommu_host_attach(device->host, device->device_id, pasid, hwpt_id, error);
 }
 
 int viommu_host_device_detach(struct viommu_host_device *device, uint32_t pasid,
                               struct viommu_error *error)
 {
-    return viommu_host_detach(device->host, device->device_id, pasid, error);
+    int ret = check_bound(device, error);
+
+    return ret ? ret : viommu_host_detach(device->host, device->device_id, pasid, error);
 }
 
 int viommu_host_device_set_fault_handler(struct viommu_host_device *device,
@@ -93,8 +119,11 @@ int viommu_host_device_set_fault_handler(struct viommu_host_device *device,
 {
     struct viommu_host *host = device->host;
     struct viommu_error own;
-    int ret = host_call_begin(host, VIOMMU_HOST_CALL_SET_FAULT_HANDLER, &own);
+    int ret = check_bound(device, error);
 
+    if (ret)
+        return ret;
+    ret = host_call_begin(host, VIOMMU_HOST_CALL_SET_FAULT_HANDLER, &own);
     if (!ret && !host->ops->set_fault_handler)
         ret = error_set(&own, -EOPNOTSUPP, "Host %s cannot tell the faults of a device",
                         host->ops->name);

@@ -29,6 +29,14 @@ int host_device_realize(struct viommu_host_device *device, struct viommu_error *
 void host_device_destroy(struct viommu_host_device *device);
 
 /*
+ * The last resort when a device cannot be detached: unbind it, which blocks it for certain. Its ID
+ * may be another's from then on, so every later call on the object is -ENODEV, and whoever bound it
+ * asks before unbinding. Any thread.
+ */
+void host_device_unbind(struct viommu_host_device *device);
+bool host_device_is_unbound(const struct viommu_host_device *device);
+
+/*
  * Around each call to a backend. Begin counts it and asks the observer, which may refuse; `own` is
  * an error of the caller's for the backend to fill. End counts a failure, makes sure that there is
  * a sentence, and hands it to the embedder's error, which may be NULL.

@@ -411,35 +411,34 @@ static void the_longest_message(void **state)
 }
 
 static const struct spec_rule rules[] = {
-    {"VTD-SHAKE-1", "11.4.3",
-     "Attach asks, makes, attaches, realizes and hands over, in that order.", order_of_an_attach},
-    {"VTD-SHAKE-2", "11.4.3", "A second device of the same host IOMMU shares the tables.",
+    {"SHAKE-1", "order", "Attach asks, makes, attaches, realizes and hands over, in that order.",
+     order_of_an_attach},
+    {"SHAKE-2", "order", "A second device of the same host IOMMU shares the tables.",
      order_of_an_attach_that_shares},
-    {"VTD-SHAKE-3", "11.4.3", "A refused attach is undone in exact reverse.",
-     order_of_a_refused_attach},
-    {"VTD-SHAKE-4", "11.4.3", "A translated device is blocked before anything else is undone.",
+    {"SHAKE-3", "order", "A refused attach is undone in exact reverse.", order_of_a_refused_attach},
+    {"SHAKE-4", "order", "A translated device is blocked before anything else is undone.",
      order_of_a_detach_while_translated},
-    {"VTD-SHAKE-5", "11.4.3", "A host that cannot nest is compared before it is refused.",
+    {"SHAKE-5", "order", "A host that cannot nest is compared before it is refused.",
      order_on_a_host_that_cannot_nest},
-    {"VTD-SHAKE-6", "11.4.3",
+    {"SHAKE-6", "capability",
      "The capability is the same on every host, and asked before any object.", same_on_every_host},
-    {"VTD-SHAKE-7", "11.4.3", "A function behind no vIOMMU, or bypassing it, has no capability.",
+    {"SHAKE-7", "capability", "A function behind no vIOMMU, or bypassing it, has no capability.",
      no_viommu_no_capability},
-    {"VTD-COMPARE-1", "11.4.3", "All mismatches are told at once, each with its remedy.",
+    {"COMPARE-1", "comparison", "All mismatches are told at once, each with its remedy.",
      all_mismatches_at_once},
-    {"VTD-COMPARE-2", "11.4.3", "A host without ECAP.NEST is refused by what it lacks.",
+    {"COMPARE-2", "comparison", "A host without ECAP.NEST is refused by what it lacks.",
      no_nesting_says_all_and_how},
-    {"VTD-COMPARE-3", "11.4.2", "Every promise is compared with the host's registers.",
+    {"COMPARE-3", "comparison", "Every promise is compared with the host's registers.",
      every_promise_is_compared},
-    {"VTD-COMPARE-4", "11.4.2", "What is not promised is not asked for.", the_advice_helps},
-    {"VTD-COMPARE-5", "11.4.2", "Mirrored second-stage tables work on every host.",
+    {"COMPARE-4", "comparison", "What is not promised is not asked for.", the_advice_helps},
+    {"COMPARE-5", "comparison", "Mirrored second-stage tables work on every host.",
      shadows_need_little},
-    {"VTD-COMPARE-6", "11.4.3", "A host IOMMU that is no VT-d is not nested on.",
+    {"COMPARE-6", "comparison", "A host IOMMU that is no VT-d is not nested on.",
      no_vtd_no_nesting},
-    {"VTD-COMPARE-7", "11.4.3", "The longest list of mismatches fits.", the_longest_message},
+    {"COMPARE-7", "comparison", "The longest list of mismatches fits.", the_longest_message},
 };
 
 int main(int argc, char **argv)
 {
-    return spec_main(argc, argv, "VT-d 5.0", rules, SPEC_COUNT(rules));
+    return spec_main(argc, argv, "The capability handshake", rules, SPEC_COUNT(rules));
 }

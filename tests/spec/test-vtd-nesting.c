@@ -378,8 +378,10 @@ static void blocking_cannot_fail(void **state)
     assigned_pasid_cache(&assigned, PASID_ONE, GUEST_DOMAIN, 0);
     guest_flush(&assigned.guest);
     assert_string_equal(assigned.trace, "");
-    /* plugged again, it works again */
+    /* its ID may be another's by now: it is not used any more */
     assigned_detach(&assigned, 0);
+    assert_string_equal(assigned.trace, "destroy_object ioas_unmap destroy_object");
+    /* plugged again, it works again */
     guest_change(&assigned.guest, GUEST_PASIDS, 0, PASID_P | PASID_PGTT(1));
     assigned_clear_faults(&assigned);
     assigned_attach(&assigned, 0);
@@ -519,6 +521,136 @@ static void an_alias_is_what_counts(void **state)
     store64(machine, GUEST_PASIDS, 0);
     assigned_context(&assigned, CONTEXT_DEVICE, 0, 0x300, 0);
     assigned_faults(&assigned, 0, GUEST_IOVA, PASID_NOT_PRESENT);
+    assigned_destroy(&assigned);
+}
+
+/* Two functions behind that bridge carry the same ID, and are translated alike. */
+static void an_alias_may_be_shared(void **state)
+{
+    struct assigned assigned;
+    struct machine *machine = &assigned.guest.machine;
+    struct viommu_pci_bus *below;
+
+    (void)state;
+    assigned_create(&assigned, NULL, "");
+    assert_int_equal(viommu_pci_bridge_add(machine->bus, VIOMMU_PCI_DEVFN(20, 0),
+                                           VIOMMU_PCI_BRIDGE_PCIE_TO_PCI, 0, NULL, &below, NULL),
+                     0);
+    viommu_pci_bus_set_number(below, 3);
+    for (unsigned int i = 0; i < 2; i++) {
+        assert_int_equal(viommu_pci_device_add(below, VIOMMU_PCI_DEVFN(4 + i, 0), NULL,
+                                               &assigned.function[i], NULL),
+                         0);
+        assigned_attach(&assigned, i);
+    }
+    assigned_bind(&assigned, 0, 0, assigned_first_stage(&assigned, GUEST_IOVA, PAGE_A),
+                  GUEST_DOMAIN);
+    store64(machine, GUEST_ROOT + 3 * 16, GUEST_CONTEXT | 1);
+    guest_on(&assigned.guest, TTM_SCALABLE);
+    assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_A);
+    assigned_arrives(&assigned, 1, GUEST_IOVA, PAGE_A);
+    assigned_detach(&assigned, 0);
+    assert_false(assigned_reads(&assigned, 0, GUEST_IOVA));
+    assigned_arrives(&assigned, 1, GUEST_IOVA, PAGE_A);
+    store64(machine, GUEST_PASIDS, 0);
+    assigned_context(&assigned, CONTEXT_DEVICE, 0, 0x300, 0);
+    assigned_faults(&assigned, 1, GUEST_IOVA, PASID_NOT_PRESENT);
+    assigned_destroy(&assigned);
+}
+
+/* SRE, WPE and EAFE of the entry, by what a privileged request may do. */
+static bool privileged(struct assigned *assigned, uint8_t access)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct viommu_dma_result result;
+    uint64_t value = 0;
+
+    request.address = GUEST_IOVA;
+    request.length = sizeof(value);
+    request.pasid = 5;
+    request.access = access | VIOMMU_DMA_PRIVILEGED;
+    return !(access & VIOMMU_DMA_WRITE
+                 ? viommu_soft_device_write(assigned->soft[0], &request, &value, &result)
+                 : viommu_soft_device_read(assigned->soft[0], &request, &value, &result));
+}
+
+static void entry_flags_reach_the_host(void **state)
+{
+    const uint64_t flags[] = {0, PASID_SRE, PASID_SRE | PASID_WPE, PASID_SRE | PASID_EAFE};
+
+    (void)state;
+    for (unsigned int i = 0; i < SPEC_COUNT(flags); i++) {
+        struct assigned assigned;
+        uint64_t root, entry;
+
+        start_nested(&assigned, "pasid-bits=8,supervisor=on,extended-accessed=on");
+        root = guest_page(&assigned.guest);
+        entry = guest_map(&assigned.guest, root, 4, GUEST_IOVA, 1, PAGE_B | FS_P, FS_ALL);
+        assigned_bind(&assigned, 0, 5, root, GUEST_DOMAIN);
+        guest_change(&assigned.guest, GUEST_PASIDS + 5 * 64 + 16, 0, flags[i]);
+        assigned_context(&assigned, CONTEXT_DEVICE, 0, 0, 0);
+        assigned_pasid_cache(&assigned, PASID_ONE, GUEST_DOMAIN, 5);
+        assert_int_equal(privileged(&assigned, VIOMMU_DMA_READ), i > 0);
+        assert_int_equal(privileged(&assigned, VIOMMU_DMA_WRITE), i == 1 || i == 3);
+        assert_int_equal(!!(load64(&assigned.guest.machine, entry) & FS_EA), i == 3);
+        /* a change of the flags alone is a new table */
+        guest_change(&assigned.guest, GUEST_PASIDS + 5 * 64 + 16, flags[i], PASID_SRE);
+        assigned_pasid_cache(&assigned, PASID_ONE, GUEST_DOMAIN, 5);
+        assigned_wait(&assigned);
+        assert_true(privileged(&assigned, VIOMMU_DMA_WRITE));
+        assigned_destroy(&assigned);
+    }
+}
+
+/* A backend that cannot tell faults is no reason to refuse. */
+static void faults_are_optional(void **state)
+{
+    struct assigned assigned;
+
+    (void)state;
+    assigned_create(&assigned, NULL, "");
+    assigned.fail_calls = 1u << VIOMMU_HOST_CALL_SET_FAULT_HANDLER;
+    assigned.fail_with = -EOPNOTSUPP;
+    assigned_attach(&assigned, 0);
+    assigned_arrives(&assigned, 0, PAGE_A, PAGE_A);
+    machine_enable(&assigned.guest.machine, true);
+    assert_false(assigned_reads(&assigned, 0, PAGE_A));
+    assert_false(assigned_fault_pending(&assigned));
+    assigned_destroy(&assigned);
+}
+
+/* More PASIDs than are kept: those are bound, the rest blocked, the host and memory bounded. */
+static void pasids_are_bounded(void **state)
+{
+    struct assigned assigned;
+    uint64_t root, table = 0, value;
+
+    (void)state;
+    start_nested(&assigned, "pasid-bits=20");
+    root = assigned_first_stage(&assigned, GUEST_IOVA, PAGE_B);
+    guest_scalable(&assigned.guest, 0, (UINT64_C(1) << 3) | (UINT64_C(7) << 9)); /* PASIDE, PDTS */
+    for (uint32_t pasid = 1; pasid < 1100; pasid++) {
+        if (pasid % 64 == 0) {
+            table = guest_page(&assigned.guest);
+            store64(&assigned.guest.machine, GUEST_DIRECTORY + pasid / 64 * 8, table | 1);
+        }
+        if (pasid < 64) {
+            guest_pasid(&assigned.guest, pasid, PASID_PGTT(1), GUEST_DOMAIN, root);
+            continue;
+        }
+        store64(&assigned.guest.machine, table + pasid % 64 * 64 + 8, GUEST_DOMAIN);
+        store64(&assigned.guest.machine, table + pasid % 64 * 64 + 16, root);
+        store64(&assigned.guest.machine, table + pasid % 64 * 64, PASID_P | PASID_PGTT(1));
+    }
+    assigned_context(&assigned, CONTEXT_DEVICE, 0, 0, 0);
+    assigned_wait(&assigned);
+    assert_int_equal(assigned_census(&assigned).nested_hwpts, 1025);
+    assigned_arrives_pasid(&assigned, 0, 1024, GUEST_IOVA, PAGE_B);
+    assert_int_not_equal(assigned_dma(&assigned, 0, 1025, GUEST_IOVA, false, &value), 0);
+    assigned_clear_faults(&assigned);
+    machine_enable(&assigned.guest.machine, false);
+    assert_int_equal(assigned_census(&assigned).nested_hwpts, 0);
+    assert_int_equal(assigned_census(&assigned).attachments, 1);
     assigned_destroy(&assigned);
 }
 
@@ -1086,6 +1218,14 @@ static const struct spec_rule rules[] = {
      pasids_are_found},
     {"VTD-NEST-ALIAS-1", "3.4.1",
      "Tables and faults of a device go by the ID that its DMA carries.", an_alias_is_what_counts},
+    {"VTD-NEST-ALIAS-2", "3.4.1", "Devices whose DMA carries the same ID are translated alike.",
+     an_alias_may_be_shared},
+    {"VTD-NEST-ENTRY-8", "9.6", "SRE, WPE and EAFE of an entry hold on the host.",
+     entry_flags_reach_the_host},
+    {"VTD-NEST-FAULT-1", "7.1", "A host that cannot tell faults blocks all the same.",
+     faults_are_optional},
+    {"VTD-NEST-PASID-3", "9.6", "PASIDs bound at a time are bounded; the others are blocked.",
+     pasids_are_bounded},
     {"VTD-NEST-REMOVE-1", "3.4", "Surprise removal leaves no object of the host behind.",
      surprise_removal_leaves_nothing},
     {"VTD-NEST-SS-1", "3.7", "A legacy second-stage table is mirrored, and follows invalidations.",

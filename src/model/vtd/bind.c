@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/rcu.h"
+#include "host/host.h"
 #include "model/vtd/fault_codes.h"
 #include "model/vtd/nest.h"
 
@@ -211,8 +212,7 @@ static void lose(struct vtd_assigned *assigned)
 {
     struct nest_binding *binding;
 
-    viommu_host_unbind(viommu_host_device_host(assigned->device),
-                       viommu_host_device_id(assigned->device));
+    host_device_unbind(assigned->device);
     assigned->lost = true;
     mark_blocked(&assigned->rid);
     TAILQ_FOREACH(binding, &assigned->pasids, link)
