@@ -206,8 +206,10 @@ static void test_reserved_bits(void **state)
         enum viommu_dma_status status;
     } cases[] = {
         {PML4, 1, PS, VIOMMU_DMA_RESERVED},
+        {PDPT, 2, PS | 1 << 12, VIOMMU_DMA_NO_MEMORY}, /* PAT; beyond the memory at this offset */
         {PDPT, 2, PS | 1 << 13, VIOMMU_DMA_RESERVED},
         {PDPT, 2, PS | 1 << 29, VIOMMU_DMA_RESERVED},
+        {PD, 3, PS | 1 << 12, VIOMMU_DMA_OK},
         {PD, 3, PS | 1 << 13, VIOMMU_DMA_RESERVED},
         {PD, 3, PS | 1 << 20, VIOMMU_DMA_RESERVED},
         {PT, 4, PS, VIOMMU_DMA_OK}, /* PAT there */
@@ -221,7 +223,9 @@ static void test_reserved_bits(void **state)
     for (size_t i = 0; i < COUNT(cases); i++) {
         uint64_t good = rig_entry_read(&rig, cases[i].table, cases[i].index);
 
-        rig_entry(&rig, cases[i].table, cases[i].index, good | cases[i].bits);
+        /* A large page at GPA 0, so that no address bit is among the reserved ones. */
+        rig_entry(&rig, cases[i].table, cases[i].index,
+                  (cases[i].table == PT || cases[i].table == PML4 ? good : ALL) | cases[i].bits);
         assert_int_equal(rig_read(&rig, IOVA, &value), cases[i].status);
         rig_entry(&rig, cases[i].table, cases[i].index, good);
     }
