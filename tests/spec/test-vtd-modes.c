@@ -248,6 +248,9 @@ static void illegal_in_interrupt_range(void **state)
         dma.length = 4;
         dma.address = 0xfee00002;
         guest_faults(&guest, &dma, reasons[i]);
+        /* That there is no entry comes first. */
+        dma.device = 1;
+        guest_faults(&guest, &dma, i ? 0x41 : 0x02);
         guest_destroy(&guest);
     }
 }
@@ -339,8 +342,7 @@ static const struct spec_rule rules[] = {
      on_drops_identity},
     {"VTD-6.6-1", "6.6", "With ESRTPS a new root table drops what is cached.", new_root_drops_all},
     {"VTD-7.1.3-RTA.4", "3.4.4", "Abort-DMA mode refuses all: fault 33h.", abort_mode},
-    {"VTD-7.1.3-RTA.1", "11.4.5", "The reserved mode is fault 30h.",
-     modes_not_supported},
+    {"VTD-7.1.3-RTA.1", "11.4.5", "The reserved mode is fault 30h.", modes_not_supported},
     {"VTD-3.9-1", "3.9", "Pass-through gives back the address.", pass_through_identity},
     {"VTD-7.1.3-SGN.4", "3.9",
      "Pass-through beyond HAW is fault 83h; in legacy mode 04h, also beyond AW.",

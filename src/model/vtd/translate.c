@@ -299,6 +299,12 @@ static void translate_pass_through(const struct job *job, struct dma_translation
         identity(translation, job->address, width);
 }
 
+static void refuse_interrupt_range(const struct job *job, struct dma_translation *translation)
+{
+    refuse(translation,
+           job->entry->legacy ? VTD_FAULT_INTERRUPT_RANGE : VTD_FAULT_SM_INTERRUPT_RANGE);
+}
+
 /*
  * An output address in the interrupt range is refused, and a page that reaches into it is cut to
  * what lies outside (3.15). So is one whose input addresses do, when those are not translated.
@@ -310,8 +316,7 @@ static void cut_interrupt_range(const struct job *job, bool input_too,
     unsigned int room = interrupt_distance(output);
 
     if (room < INTERRUPT_LOG2) {
-        refuse(translation,
-               job->entry->legacy ? VTD_FAULT_INTERRUPT_RANGE : VTD_FAULT_SM_INTERRUPT_RANGE);
+        refuse_interrupt_range(job, translation);
         return;
     }
     if (input_too && interrupt_distance(job->address) < room)
@@ -323,11 +328,13 @@ static void cut_interrupt_range(const struct job *job, bool input_too,
     translation->fractured = true;
 }
 
-/* 3.15: one DWORD, written without PASID: not memory, whatever the tables say. */
+/* 3.15: one DWORD, written without PASID: not memory, whatever the tables say. What else is sent
+ * there without PASID is not allowed, whatever they say. */
 static bool is_interrupt(const struct viommu_dma_request *request)
 {
-    return (request->access & VIOMMU_DMA_WRITE) && !(request->access & VIOMMU_DMA_READ) &&
-           request->length <= 4 && (request->address & 3) + request->length <= 4;
+    return request->type == VIOMMU_DMA_UNTRANSLATED && (request->access & VIOMMU_DMA_WRITE) &&
+           !(request->access & VIOMMU_DMA_READ) && request->length <= 4 &&
+           (request->address & 3) + request->length <= 4;
 }
 
 static void translation_off(const struct viommu_dma_request *request,
@@ -343,20 +350,6 @@ static void translation_off(const struct viommu_dma_request *request,
         identity(translation, request->address, 12);
         translation->uncacheable = true;
     }
-}
-
-/* Without PASID, in the interrupt range: an interrupt, or a request that is not allowed (3.15). */
-static void interrupt_request(uint64_t state, const struct viommu_dma_request *request,
-                              struct dma_translation *translation)
-{
-    if (is_interrupt(request)) {
-        translation->status = VIOMMU_DMA_INTERRUPT_RANGE;
-        return;
-    }
-    refuse(translation, field_get(VTD_TTM_MASK, state) == VTD_TTM_LEGACY
-                            ? VTD_FAULT_INTERRUPT_RANGE
-                            : VTD_FAULT_SM_INTERRUPT_RANGE);
-    translation->status = VIOMMU_DMA_UNSUPPORTED;
 }
 
 /* Does the entry let this kind of request through (SPT.5, SPT.6)? */
@@ -380,6 +373,11 @@ static void translate_by_entry(const struct job *job, bool with_pasid,
     };
 
     translation->domain = job->entry->domain;
+    if (!with_pasid && in_interrupt_range(job->address)) {
+        refuse_interrupt_range(job, translation);
+        translation->status = VIOMMU_DMA_UNSUPPORTED;
+        return;
+    }
     translate[job->entry->pgtt](job, translation);
     if (translation->status != VIOMMU_DMA_OK)
         return;
@@ -402,9 +400,8 @@ void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *reque
         translation_off(request, translation);
         return;
     }
-    if (!with_pasid && request->type == VIOMMU_DMA_UNTRANSLATED &&
-        in_interrupt_range(request->address)) {
-        interrupt_request(state, request, translation);
+    if (!with_pasid && in_interrupt_range(request->address) && is_interrupt(request)) {
+        translation->status = VIOMMU_DMA_INTERRUPT_RANGE;
         return;
     }
     if (!with_pasid)
