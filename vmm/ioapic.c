@@ -213,20 +213,6 @@ void vmm_irq_set_level(struct vmm *vm, unsigned int gsi, bool level)
     pthread_mutex_unlock(&ioapic->lock);
 }
 
-void vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data, uint16_t requester_id)
-{
-    struct kvm_msi msi = {
-        .address_lo = (uint32_t)address,
-        .data = data,
-    };
-
-    (void)requester_id;
-    if ((address & ~0xfffffull) != VMM_LAPIC_BASE)
-        return;
-    /* A message to no APIC is dropped, as the hardware does; KVM reports it as an error or 0. */
-    ioctl(vm->vm_fd, KVM_SIGNAL_MSI, &msi);
-}
-
 int vmm_ioapic_create(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_ioapic *ioapic = calloc(1, sizeof(*ioapic));
