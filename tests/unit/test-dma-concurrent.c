@@ -29,6 +29,7 @@ struct machine {
     bool stop;         /* atomic */
     uint64_t oldest;   /* test of stale fills: what may still be read; atomic */
     uint64_t rounds;   /* of all workers; atomic */
+    uint64_t joined;   /* workers that have begun; atomic */
     uint64_t failures; /* atomic */
 };
 
@@ -112,21 +113,28 @@ static void remap(struct machine *machine, uint64_t frame, enum dma_invalidate_s
     dma_drain(&machine->space, 1);
 }
 
-/* Large writes, so that many are under way when the page goes away. */
+#define SHARE (FRAME / WORKERS)
+
+/*
+ * Large writes, so that many are under way when the page goes away. Each worker writes its share of
+ * it: what ThreadSanitizer says is then about the grace period, not about two devices.
+ */
 static void *write_frames(void *opaque)
 {
     struct machine *machine = opaque;
-    char *buffer = unit_pages(FRAME / PAGE);
+    uint64_t share = __atomic_fetch_add(&machine->joined, 1, __ATOMIC_RELAXED) * SHARE;
+    char *buffer = unit_pages(SHARE / PAGE);
 
-    memset(buffer, 'w', FRAME);
+    memset(buffer, 'w', SHARE);
     while (!is_stopped(machine)) {
         struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
         struct viommu_dma_result result;
 
+        request.address = share;
         request.length = PAGE; /* a part of an unusual page, as the IOTLB holds it */
         if (viommu_dma_write(machine->space, &request, buffer, &result))
             count(&machine->failures);
-        request.length = FRAME;
+        request.length = SHARE;
         if (viommu_dma_write(machine->space, &request, buffer, &result))
             count(&machine->failures);
         count(&machine->rounds);
