@@ -172,20 +172,20 @@ static void refused(struct guest *guest, const struct guest_dma *dma, uint8_t re
     assert_int_equal(result.length, 0);
 }
 
-/* The upper quadword of the record that a fault of this DMA leaves (11.4.7.7). */
+/* The upper quadword of the record that a fault of this DMA leaves (11.4.7.6). */
 static uint64_t record_of(struct guest *guest, const struct guest_dma *dma, uint8_t reason)
 {
-    uint64_t record = BIT64(63) | (uint64_t)dma->type << 60 | (uint64_t)reason << 32;
+    uint64_t record = BIT64(63) | (uint64_t)reason << 32;
 
     record |= requester(guest, dma);
     if (dma->access & VIOMMU_DMA_READ)
         record |= BIT64(62);
     if ((dma->access & 3) == (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE))
         record |= BIT64(28);
-    if (dma->pasid == VIOMMU_PASID_NONE)
+    if (dma->pasid == VIOMMU_PASID_NONE || !(read64(&guest->machine, VTD_ECAP) & VTD_ECAP_PASID))
         return record;
     record |= BIT64(31) | (uint64_t)dma->pasid << 40;
-    if (dma->access & VIOMMU_DMA_EXECUTE)
+    if ((dma->access & 7) == (VIOMMU_DMA_EXECUTE | VIOMMU_DMA_READ))
         record |= BIT64(30);
     if (dma->access & VIOMMU_DMA_PRIVILEGED)
         record |= BIT64(29);
@@ -201,7 +201,7 @@ void guest_faults(struct guest *guest, const struct guest_dma *dma, uint8_t reas
     assert_true(fault_pending(guest));
     record = machine_fault_record(machine,
                                   (unsigned int)field_get(VTD_FSTS_FRI, read32(machine, VTD_FSTS)));
-    assert_int_equal(read64(machine, record), dma->address & ~UINT64_C(0xfff));
+    assert_int_equal(read64(machine, record), dma->address & 0xfffffffff000);
     assert_int_equal(read64(machine, record + 8), record_of(guest, dma, reason));
     write64(machine, record + 8, VTD_FRCD_F);
     assert_false(fault_pending(guest));

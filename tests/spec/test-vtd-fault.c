@@ -70,7 +70,7 @@ WITH_FAULTS(record_fields, "")
     struct viommu_dma_result result;
 
     fault(machine, 3, 0xfffffabcdef12345);
-    assert_int_equal(read64(machine, machine_fault_record(machine, 0)), 0xfffffabcdef12000);
+    assert_int_equal(read64(machine, machine_fault_record(machine, 0)), 0xfabcdef12000);
     assert_int_equal(upper(machine, 0), VTD_FRCD_F | VTD_FRCD_T1 | UINT64_C(1) << 32 | 3 << 3);
     assert_int_equal(machine_write(machine, 1, 0x5000, 0, &result), -EACCES);
     assert_int_equal(upper(machine, 1), VTD_FRCD_F | UINT64_C(1) << 32 | 1 << 3);
@@ -152,6 +152,39 @@ WITH_FAULTS(overflow_stops, "fault-records=2")
     assert_int_equal(fsts(machine) & (VTD_FSTS_PFO | VTD_FSTS_PPF), 0);
     fault(machine, 0, 0x5000);
     assert_int_equal(read64(machine, machine_fault_record(machine, 0)), 0x5000);
+}
+
+/* Switching translation off makes the first record the next one. */
+WITH_FAULTS(restarts, "")
+{
+    fault(machine, 0, 0x1000);
+    clear(machine, 0);
+    machine_enable(machine, false);
+    machine_enable(machine, true);
+    fault(machine, 0, 0x2000);
+    assert_int_equal(read64(machine, machine_fault_record(machine, 0)), 0x2000);
+}
+
+/* What the unit does not offer is reserved in its records: PASID, address type. */
+WITH_FAULTS(record_reserved, "")
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct viommu_dma_result result;
+
+    request.address = 0x1000;
+    request.length = 4;
+    request.pasid = 3;
+    request.access = VIOMMU_DMA_READ | VIOMMU_DMA_EXECUTE;
+    request.type = VIOMMU_DMA_TRANSLATION_REQUEST;
+    assert_int_not_equal(
+        viommu_dma_translate(viommu_pci_device_get_address_space(machine->device[0]), &request,
+                             &result),
+        0);
+    request.type = VIOMMU_DMA_UNTRANSLATED;
+    assert_int_not_equal(viommu_dma_read(viommu_pci_device_get_address_space(machine->device[0]),
+                                         &request, machine->ram, &result),
+                         0);
+    assert_int_equal(upper(machine, 0) & ~(VTD_FRCD_F | VTD_FRCD_FR | VTD_FRCD_T1), 0);
 }
 
 WITH_FAULTS(merged, "")
@@ -335,15 +368,20 @@ WITH_FAULTS(from_many_threads, "fault-records=4")
 }
 
 static const struct spec_rule rules[] = {
-    {"VTD-11.4.7.7-1", "11.4.7.7",
+    {"VTD-11.4.7.6-1", "11.4.7.6",
      "A record tells page address, source, reason, and read or write.", record_fields},
-    {"VTD-11.4.7.7-2", "11.4.7.7",
+    {"VTD-11.4.7.6-2", "11.4.7.6",
      "F is cleared by writing 1; nothing else of a record can be written.", record_read_only},
     {"VTD-11.4.7.1-1", "11.4.7.1", "PPF is set while any record has F set.", record_pending},
     {"VTD-11.4.7.1-2", "11.4.7.1", "FRI tells the record that set PPF, and stays while PPF is set.",
      index_of_first},
     {"VTD-7.2.1-1", "7.2.1", "Records are written in turn, the first after the last.",
      records_in_turn},
+    {"VTD-7.2.1-7", "7.2.1", "Switching translation off makes the first record the next one.",
+     restarts},
+    {"VTD-11.4.7.6-3", "11.4.7.6",
+     "PASID fields are reserved without ECAP.PASID, the address type without ECAP.DT.",
+     record_reserved},
     {"VTD-7.2.1-2", "7.2.1", "A fault that finds the next record in use sets PFO and is lost.",
      overflow},
     {"VTD-7.2.1-3", "7.2.1", "While PFO is set no fault is recorded.", overflow_stops},

@@ -453,7 +453,7 @@ static const struct spec_rule rules[] = {
      output_in_interrupt_range},
     {"VTD-3.15-large", "3.15", "Of a large page only the part in the interrupt range is refused.",
      large_page_around_interrupts},
-    {"VTD-11.4.7.7-PASID", "11.4.7.7", "A fault record tells PASID, execute and privilege.",
+    {"VTD-11.4.7.6-PASID", "11.4.7.6", "A fault record tells PASID, execute and privilege.",
      faults_with_pasid},
 };
 

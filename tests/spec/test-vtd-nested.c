@@ -353,7 +353,7 @@ static const struct spec_rule rules[] = {
      second_stage_dirty_needs_write},
     {"VTD-3.15-nested", "3.15", "Only the final address is checked for the interrupt range.",
      output_in_interrupt_range},
-    {"VTD-11.4.7.7-FI", "11.4.7.7", "A fault record tells the address that the device used.",
+    {"VTD-11.4.7.6-FI", "11.4.7.6", "A fault record tells the address that the device used.",
      fault_address},
 };
 

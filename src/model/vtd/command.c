@@ -26,6 +26,8 @@ static void set_root_table(struct vtd *vtd)
 static void set_translation_enable(struct vtd *vtd, bool enable)
 {
     set_translation(vtd, enable);
+    if (!enable)
+        vtd_fault_restart(vtd);
     vtd_change32(vtd, VTD_GSTS, enable ? 0 : VTD_GSTS_TES, enable ? VTD_GSTS_TES : 0);
 }
 
@@ -95,7 +97,7 @@ void vtd_command_context(struct vtd *vtd, uint64_t command)
               (command & ~(VTD_CCMD_ICC | VTD_CCMD_CAIG)) | field_prep(VTD_CCMD_CAIG, granularity));
 }
 
-/* 11.4.6.2 */
+/* 11.4.6.3 */
 void vtd_command_iotlb(struct vtd *vtd, uint64_t command)
 {
     static const uint8_t scopes[] = {
@@ -117,7 +119,8 @@ void vtd_command_iotlb(struct vtd *vtd, uint64_t command)
     if (granularity == VTD_GRANULARITY_FINE) {
         if (mask > VTD_MAMV)
             granularity = VTD_GRANULARITY_NONE;
-        vtd_invalidation_pages(&what, iva & VTD_IVA_ADDR, (unsigned int)mask);
+        vtd_invalidation_pages(&what, iva & VTD_IVA_ADDR & low_bits(vtd->options.address_width),
+                               (unsigned int)mask);
         what.leaf_only = iva & VTD_IVA_IH;
     }
     granularity = invalidate(vtd, &what, granularity);

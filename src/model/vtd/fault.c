@@ -122,21 +122,32 @@ void vtd_fault_update(struct vtd *vtd)
     deliver(vtd, &message);
 }
 
-/* The upper half of a fault record, F included (11.4.7.7). T1 and T2 tell write, read and both. */
-static uint64_t record_of(const struct vtd_fault *fault)
+/* 11.4.7.6, FI: bits beyond the widest address that any table translates are reserved. */
+static uint64_t address_of(const struct vtd *vtd, const struct vtd_fault *fault)
 {
-    const uint8_t both = VIOMMU_DMA_READ | VIOMMU_DMA_WRITE;
-    uint64_t record = VTD_FRCD_F | field_prep(VTD_FRCD_SID, fault->requester_id) |
-                      field_prep(VTD_FRCD_FR, fault->reason) | field_prep(VTD_FRCD_AT, fault->type);
+    unsigned int width = vtd->options.first_stage ? 48 : vtd->options.address_width;
 
-    if (fault->access & VIOMMU_DMA_READ)
+    return fault->address & VTD_FRCD_FI & low_bits(width);
+}
+
+/*
+ * The upper half of a fault record, F included (11.4.7.6). T1 and T2 tell write, read and atomic.
+ * AT is reserved, as there are no device TLBs; so is all about PASIDs when ECAP.PASID is 0.
+ */
+static uint64_t record_of(const struct vtd *vtd, const struct vtd_fault *fault)
+{
+    uint8_t direction = fault->access & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE);
+    uint64_t record = VTD_FRCD_F | field_prep(VTD_FRCD_SID, fault->requester_id) |
+                      field_prep(VTD_FRCD_FR, fault->reason);
+
+    if (direction & VIOMMU_DMA_READ)
         record |= VTD_FRCD_T1;
-    if ((fault->access & both) == both)
+    if (direction == (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE))
         record |= VTD_FRCD_T2;
-    if (fault->pasid == VIOMMU_PASID_NONE)
+    if (fault->pasid == VIOMMU_PASID_NONE || !(vtd->ecap & VTD_ECAP_PASID))
         return record;
     record |= VTD_FRCD_PP | field_prep(VTD_FRCD_PV, fault->pasid);
-    if (fault->access & VIOMMU_DMA_EXECUTE)
+    if (fault->access & VIOMMU_DMA_EXECUTE && direction == VIOMMU_DMA_READ)
         record |= VTD_FRCD_EXE;
     if (fault->access & VIOMMU_DMA_PRIVILEGED)
         record |= VTD_FRCD_PRIV;
@@ -160,8 +171,8 @@ static bool recorded_already(const struct vtd *vtd, uint64_t address, uint64_t r
 /* Under fault_lock. False: the fault is lost. */
 static bool record(struct vtd *vtd, const struct vtd_fault *fault, struct message *message)
 {
-    uint64_t address = fault->address & VTD_FRCD_FI;
-    uint64_t upper = record_of(fault);
+    uint64_t address = address_of(vtd, fault);
+    uint64_t upper = record_of(vtd, fault);
     uint32_t status = vtd_get32(vtd, VTD_FSTS);
     unsigned int index = vtd->fault_next;
 
@@ -195,6 +206,13 @@ static void log_fault(struct vtd *vtd, const struct vtd_fault *fault)
                 fault->requester_id >> 3 & 31, fault->requester_id & 7, pasid,
                 (unsigned long long)fault->address, viommu_dma_status_name(code->status),
                 code->condition ? code->condition : "unknown", fault->reason);
+}
+
+void vtd_fault_restart(struct vtd *vtd)
+{
+    pthread_mutex_lock(&vtd->fault_lock);
+    vtd->fault_next = 0;
+    pthread_mutex_unlock(&vtd->fault_lock);
 }
 
 void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault)

@@ -72,8 +72,11 @@ static const struct need {
     {"supervisor", "first-stage"},
     {"execute", "pasid-bits"},
     {"extended-accessed", "first-stage"},
-    {"1g",
-     "2m"}, /* VT-d 5.0, 11.4.2, SSLPS: a page size is not supported without the smaller ones */
+    /* VT-d 5.0, 11.4.3: SSADS and EAFS are clear when SMPWCS is. */
+    {"ad", "coherent"},
+    {"extended-accessed", "coherent"},
+    /* VT-d 5.0, 11.4.2, SSLPS: a page size is not supported without the smaller ones. */
+    {"1g", "2m"},
 };
 
 static unsigned int get(const struct viommu_vtd_options *options, const struct property *property)

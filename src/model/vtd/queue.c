@@ -8,7 +8,7 @@
 
 struct descriptor {
     const char *name;
-    bool wide;                   /* exists only in queues of 256-bit descriptors */
+    bool scalable;               /* does not exist in legacy mode */
     uint64_t defined[QUADWORDS]; /* bits that are not reserved */
     enum vtd_queue_error (*run)(struct vtd *vtd, const uint64_t *quadwords);
 };
@@ -65,7 +65,8 @@ static enum vtd_queue_error run_iotlb(struct vtd *vtd, const uint64_t *quadwords
     if (granularity == VTD_GRANULARITY_FINE) {
         if (mask > VTD_MAMV)
             return VTD_QUEUE_RESERVED;
-        vtd_invalidation_pages(&what, quadwords[1] & VTD_DESC_ADDR, mask);
+        vtd_invalidation_pages(
+            &what, quadwords[1] & VTD_DESC_ADDR & low_bits(vtd->options.address_width), mask);
         what.leaf_only = quadwords[1] & VTD_DESC_IH;
     }
     vtd_invalidate(vtd, &what);
@@ -116,33 +117,6 @@ static enum vtd_queue_error run_pasid(struct vtd *vtd, const uint64_t *quadwords
     return VTD_QUEUE_OK;
 }
 
-/*
- * Device TLBs are not offered (ECAP.DT is 0), so there are none to invalidate. The request is
- * accepted nevertheless: software that sends one waits for it.
- */
-static enum vtd_queue_error run_device_tlb(struct vtd *vtd, const uint64_t *quadwords)
-{
-    struct vtd_invalidation what = {
-        .kind = VTD_INVALIDATE_DEVICE,
-        .requester_id = (uint16_t)field_get(VTD_DESC_DEVICE_SID, quadwords[0]),
-    };
-
-    vtd_invalidate(vtd, &what);
-    return VTD_QUEUE_OK;
-}
-
-static enum vtd_queue_error run_pasid_device_tlb(struct vtd *vtd, const uint64_t *quadwords)
-{
-    struct vtd_invalidation what = {
-        .kind = VTD_INVALIDATE_DEVICE,
-        .requester_id = (uint16_t)field_get(VTD_DESC_PASID_DEVICE_SID, quadwords[0]),
-        .pasid = pasid_of(quadwords),
-    };
-
-    vtd_invalidate(vtd, &what);
-    return VTD_QUEUE_OK;
-}
-
 static enum vtd_queue_error run_interrupt(struct vtd *vtd, const uint64_t *quadwords)
 {
     struct vtd_invalidation what = {.kind = VTD_INVALIDATE_INTERRUPT};
@@ -160,10 +134,11 @@ static enum vtd_queue_error run_interrupt(struct vtd *vtd, const uint64_t *quadw
 static enum vtd_queue_error run_wait(struct vtd *vtd, const uint64_t *quadwords)
 {
     uint32_t data = (uint32_t)field_get(VTD_DESC_WAIT_DATA, quadwords[0]);
+    uint64_t status =
+        quadwords[1] & VTD_DESC_WAIT_STATUS & low_bits(vtd->options.host_address_width);
 
     vtd_invalidate_commit(vtd);
-    if (quadwords[0] & VTD_DESC_WAIT_SW &&
-        memory_store32(vtd->options.memory, quadwords[1] & VTD_DESC_WAIT_STATUS, data))
+    if (quadwords[0] & VTD_DESC_WAIT_SW && memory_store32(vtd->options.memory, status, data))
         return VTD_QUEUE_UNKNOWN;
     vtd_count(vtd, waits);
     if (quadwords[0] & VTD_DESC_WAIT_IF &&
@@ -176,7 +151,10 @@ static enum vtd_queue_error run_wait(struct vtd *vtd, const uint64_t *quadwords)
 #define TYPE_DOMAIN (TYPE_AND_G | VTD_DESC_DID)
 #define PAGES       (VTD_DESC_ADDR | VTD_DESC_IH | VTD_DESC_AM)
 
-/* By type. What is missing is not a type; page group responses are missing as ECAP.PRS is 0. */
+/*
+ * By type. What is missing is not a type (table 26): device-TLB invalidations, as ECAP.DT is 0,
+ * page group responses, as ECAP.PRS is 0, and HPT invalidations.
+ */
 static const struct descriptor descriptors[VTD_DESC_TYPES] = {
     [VTD_DESC_CONTEXT] = {"context cache",
                           false,
@@ -186,11 +164,6 @@ static const struct descriptor descriptors[VTD_DESC_TYPES] = {
                         false,
                         {TYPE_DOMAIN | VTD_DESC_IOTLB_DW | VTD_DESC_IOTLB_DR, PAGES},
                         run_iotlb},
-    [VTD_DESC_DEVICE_TLB] = {"device TLB",
-                             false,
-                             {VTD_DESC_TYPE | VTD_DESC_DEVICE_MIP | VTD_DESC_DEVICE_SID,
-                              VTD_DESC_ADDR | VTD_DESC_DEVICE_S},
-                             run_device_tlb},
     [VTD_DESC_INTERRUPT] = {"interrupt entry cache",
                             false,
                             {VTD_DESC_TYPE | VTD_DESC_INTERRUPT_G | VTD_DESC_INTERRUPT_IM |
@@ -207,13 +180,6 @@ static const struct descriptor descriptors[VTD_DESC_TYPES] = {
                          {TYPE_DOMAIN | VTD_DESC_PASID_FIELD, PAGES},
                          run_piotlb},
     [VTD_DESC_PASID] = {"PASID cache", true, {TYPE_DOMAIN | VTD_DESC_PASID_FIELD}, run_pasid},
-    [VTD_DESC_PASID_DEVICE_TLB] = {"PASID-based device TLB",
-                                   true,
-                                   {VTD_DESC_TYPE | VTD_DESC_PASID_DEVICE_MIP |
-                                        VTD_DESC_PASID_DEVICE_SID | VTD_DESC_PASID_FIELD,
-                                    VTD_DESC_ADDR | VTD_DESC_PASID_DEVICE_S |
-                                        VTD_DESC_PASID_DEVICE_G},
-                                   run_pasid_device_tlb},
 };
 
 /* The queue as the registers describe it at the beginning of a run. */
@@ -249,7 +215,7 @@ static enum vtd_queue_error check_queue(const struct vtd *vtd, const struct queu
         return VTD_QUEUE_OK;
     if (mode == VTD_TTM_RESERVED)
         return VTD_QUEUE_TTM;
-    if (mode == VTD_TTM_SCALABLE && queue->granule == 16)
+    if (queue->granule == 32 ? !vtd->options.scalable : mode != VTD_TTM_LEGACY)
         return VTD_QUEUE_WIDTH;
     return VTD_QUEUE_OK;
 }
@@ -263,7 +229,7 @@ static enum vtd_queue_error run_descriptor(struct vtd *vtd, const struct queue *
         return VTD_QUEUE_FETCH;
     descriptor = &descriptors[field_get(VTD_DESC_TYPE, quadwords[0])];
     if (!descriptor->run || quadwords[0] & VTD_DESC_TYPE_HIGH ||
-        (descriptor->wide && queue->granule == 16))
+        (descriptor->scalable && field_get(VTD_TTM_MASK, vtd->root) == VTD_TTM_LEGACY))
         return VTD_QUEUE_TYPE;
     for (unsigned int i = 0; i < queue->granule / 8; i++)
         if (quadwords[i] & ~descriptor->defined[i])
@@ -280,7 +246,7 @@ static void stop(struct vtd *vtd, const struct queue *queue, enum vtd_queue_erro
         [VTD_QUEUE_FETCH] = "there is no memory",
         [VTD_QUEUE_TYPE] = "no such descriptor type",
         [VTD_QUEUE_RESERVED] = "reserved bits or values",
-        [VTD_QUEUE_WIDTH] = "128-bit descriptors in scalable mode",
+        [VTD_QUEUE_WIDTH] = "descriptors of this width do not exist in this mode",
         [VTD_QUEUE_TAIL_ALIGNMENT] = "the tail is within a descriptor",
         [VTD_QUEUE_TTM] = "reserved translation table mode",
         [VTD_QUEUE_UNKNOWN] = "the status address is not writable memory",

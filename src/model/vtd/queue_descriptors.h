@@ -12,13 +12,10 @@
 enum vtd_descriptor_type {
     VTD_DESC_CONTEXT = 0x1,
     VTD_DESC_IOTLB = 0x2,
-    VTD_DESC_DEVICE_TLB = 0x3,
     VTD_DESC_INTERRUPT = 0x4,
     VTD_DESC_WAIT = 0x5,
     VTD_DESC_PIOTLB = 0x6,
     VTD_DESC_PASID = 0x7,
-    VTD_DESC_PASID_DEVICE_TLB = 0x8,
-    VTD_DESC_PAGE_GROUP_RESPONSE = 0x9,
     VTD_DESC_TYPES = 0x10,
 };
 
@@ -48,23 +45,12 @@ enum vtd_descriptor_type {
 #define VTD_DESC_PIOTLB_G_PASID 2
 #define VTD_DESC_PIOTLB_G_PAGES 3
 
-/* 6.5.2.5 Device TLB. */
-#define VTD_DESC_DEVICE_MIP GENMASK64(20, 16)
-#define VTD_DESC_DEVICE_SID GENMASK64(47, 32)
-#define VTD_DESC_DEVICE_S   BIT64(0) /* second quadword */
-
-/* 6.5.2.6 PASID-based device TLB. */
-#define VTD_DESC_PASID_DEVICE_MIP GENMASK64(8, 4)
-#define VTD_DESC_PASID_DEVICE_SID GENMASK64(31, 16)
-#define VTD_DESC_PASID_DEVICE_G   BIT64(0)  /* second quadword */
-#define VTD_DESC_PASID_DEVICE_S   BIT64(11) /* second quadword */
-
-/* 6.5.2.7 Interrupt entry cache. */
+/* 6.5.2.8 Interrupt entry cache. */
 #define VTD_DESC_INTERRUPT_G    BIT64(4)
 #define VTD_DESC_INTERRUPT_IM   GENMASK64(31, 27)
 #define VTD_DESC_INTERRUPT_IIDX GENMASK64(47, 32)
 
-/* 6.5.2.8 Wait. PD is reserved without ECAP.PDS. */
+/* 6.5.2.9 Wait. PD is reserved without ECAP.PDS. */
 #define VTD_DESC_WAIT_IF     BIT64(4)
 #define VTD_DESC_WAIT_SW     BIT64(5)
 #define VTD_DESC_WAIT_FN     BIT64(6)

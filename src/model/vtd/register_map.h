@@ -5,9 +5,10 @@
 
 #include "base/bits.h"
 
-/* 11.4.1 Version: major 7:4, minor 3:0. */
+/* 11.4.1 Version: major 7:4, minor 3:0. From 6.0 on, invalidation by registers would not be there
+ * (6.5). */
 #define VTD_VER       0x00
-#define VTD_VER_VALUE 0x60
+#define VTD_VER_VALUE 0x50
 
 /* 11.4.2 Capability. */
 #define VTD_CAP         0x08
@@ -96,7 +97,7 @@
 #define VTD_CCMD_SID  GENMASK64(31, 16)
 #define VTD_CCMD_DID  GENMASK64(15, 0)
 
-/* 11.4.6.2 IOTLB registers: at ECAP.IRO the invalidate address, then the command. */
+/* 11.4.6.3, 11.4.6.4 IOTLB registers: at ECAP.IRO the invalidate address, then the command. */
 #define VTD_IVA        0x500
 #define VTD_IVA_ADDR   GENMASK64(63, 12)
 #define VTD_IVA_IH     BIT64(6)
@@ -134,7 +135,7 @@
 #define VTD_ECTL_IM BIT64(31)
 #define VTD_ECTL_IP BIT64(30)
 
-/* 11.4.7.7 Fault recording registers, 16 bytes each, at CAP.FRO; here the upper quadword. */
+/* 11.4.7.6 Fault recording registers, 16 bytes each, at CAP.FRO; here the upper quadword. */
 #define VTD_FRCD      0x600
 #define VTD_FRCD_SIZE 16
 #define VTD_FRCD_FI   GENMASK64(63, 12) /* lower quadword */

@@ -134,7 +134,7 @@ void vtd_event_raise(struct vtd *vtd, enum vtd_event event);
  */
 void vtd_event_update(struct vtd *vtd, enum vtd_event event);
 
-/* Fault reasons are in fault_codes.h. type and access as in a fault record (VT-d 5.0, 11.4.14). */
+/* Fault reasons are in fault_codes.h. type and access as in a fault record (VT-d 5.0, 11.4.7.6). */
 struct vtd_fault {
     uint64_t address;
     uint32_t pasid; /* or VIOMMU_PASID_NONE */
@@ -150,6 +150,8 @@ void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault);
 /* An error of the invalidation queue or of a device: sets FSTS bits (IQE, ITE, ICE, PFO ...) and
  * raises the event. */
 void vtd_fault_status(struct vtd *vtd, uint32_t fsts_bits);
+/* Translation was switched off: the next fault goes into the first record (VT-d 5.0, 7.2.1). */
+void vtd_fault_restart(struct vtd *vtd);
 /* The guest cleared fault bits of records, or of FSTS: bring the summary up to date. */
 void vtd_fault_update(struct vtd *vtd);
 
