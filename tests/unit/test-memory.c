@@ -453,7 +453,7 @@ static void hotplug_under_lookup(void **state)
     add(hotplug.memory, HOT, stays, 1, 0);
     for (size_t i = 0; i < COUNT(readers); i++)
         pthread_create(&readers[i], NULL, look_up, &hotplug);
-    for (unsigned int i = 0; i < 600; i++)
+    for (unsigned int i = 0; i < 100; i++)
         plug_once(&hotplug, HOT + (1 + i % 3) * PAGE);
     __atomic_store_n(&hotplug.stop, true, __ATOMIC_RELEASE);
     for (size_t i = 0; i < COUNT(readers); i++)
