@@ -177,13 +177,35 @@ static void test_iova_ranges(void **state)
     rig_destroy(&rig);
 }
 
-static int parent_alloc(struct rig *rig, uint32_t *id)
+/* Mappings whose entries lie in one table: the others stay when one goes. */
+static void test_unmap_spares_neighbours(void **state)
+{
+    uint64_t value;
+    struct rig rig;
+
+    (void)state;
+    rig_create(&rig, NULL, VIOMMU_SOFT_CACHE_NONE);
+    rig_map(&rig, RWMAP);
+    rig_parent(&rig, 0);
+    assert_int_equal(viommu_host_ioas_unmap(rig.host, rig.ioas, 0x3f000, 2 * PAGE, NULL, NULL), 0);
+    assert_int_equal(rig_read(&rig, 0x3e000, &value), VIOMMU_DMA_OK);
+    assert_int_equal(rig_read(&rig, 0x3f000, &value), VIOMMU_DMA_NOT_PRESENT);
+    assert_int_equal(rig_read(&rig, 0x40000, &value), VIOMMU_DMA_NOT_PRESENT);
+    assert_int_equal(rig_read(&rig, 0x41000, &value), VIOMMU_DMA_OK);
+    /* Across the border of two tables. */
+    assert_int_equal(viommu_host_ioas_unmap(rig.host, rig.ioas, 0x1ff000, 2 * PAGE, NULL, NULL), 0);
+    assert_int_equal(rig_read(&rig, 0x1fe000, &value), VIOMMU_DMA_OK);
+    assert_int_equal(rig_read(&rig, 0x201000, &value), VIOMMU_DMA_OK);
+    rig_destroy(&rig);
+}
+
+static int hwpt_alloc(struct rig *rig, uint32_t flags, uint32_t *id)
 {
     struct viommu_host_hwpt_options options = {
         .size = sizeof(options),
         .device_id = rig->device_id,
         .parent_id = rig->ioas,
-        .flags = VIOMMU_HOST_HWPT_NEST_PARENT,
+        .flags = flags,
     };
 
     return viommu_host_hwpt_alloc(rig->host, &options, id, &rig->error);
@@ -192,7 +214,7 @@ static int parent_alloc(struct rig *rig, uint32_t *id)
 static void test_erratum_772415(void **state)
 {
     struct rig rig;
-    uint32_t id;
+    uint32_t id, plain;
 
     (void)state;
     rig_create(&rig, "sapphire-rapids", VIOMMU_SOFT_CACHE_HOARD);
@@ -201,17 +223,19 @@ static void test_erratum_772415(void **state)
                                           VIOMMU_HOST_MAP_READ, &rig.error),
                      0);
     /* The mapping is there before the parent. */
-    assert_int_equal(parent_alloc(&rig, &id), -EINVAL);
+    assert_int_equal(hwpt_alloc(&rig, VIOMMU_HOST_HWPT_NEST_PARENT, &id), -EINVAL);
     assert_int_equal(viommu_host_ioas_unmap(rig.host, rig.ioas, 0, UINT64_MAX, NULL, NULL), 0);
-    assert_int_equal(parent_alloc(&rig, &id), 0);
-    /* And after it: refused, and gone from the other HWPT too. */
+    assert_int_equal(hwpt_alloc(&rig, VIOMMU_HOST_HWPT_NEST_PARENT, &id), 0);
+    /* And after it: refused, and gone from the others too, whatever their order. */
+    assert_int_equal(hwpt_alloc(&rig, 0, &plain), 0);
     assert_int_equal(viommu_host_ioas_map(rig.host, rig.ioas, 0x1000, rig.memory, PAGE,
                                           VIOMMU_HOST_MAP_READ, &rig.error),
                      -EINVAL);
     assert_non_null(strstr(rig.error.message, "772415"));
     assert_int_equal(rig_census(&rig).mapped_bytes, 0);
-    assert_int_equal(rig_census(&rig).table_pages, 2);
+    assert_int_equal(rig_census(&rig).table_pages, 3);
     assert_int_equal(viommu_host_destroy_object(rig.host, id, NULL), 0);
+    assert_int_equal(viommu_host_destroy_object(rig.host, plain, NULL), 0);
     rig_destroy(&rig);
 
     rig_create(&rig, "granite-rapids", VIOMMU_SOFT_CACHE_HOARD);
@@ -225,9 +249,10 @@ static void test_erratum_772415(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map_errors),  cmocka_unit_test(test_unmap),
-        cmocka_unit_test(test_large_pages), cmocka_unit_test(test_1g_pages),
-        cmocka_unit_test(test_iova_ranges), cmocka_unit_test(test_erratum_772415),
+        cmocka_unit_test(test_map_errors),     cmocka_unit_test(test_unmap_spares_neighbours),
+        cmocka_unit_test(test_unmap),          cmocka_unit_test(test_large_pages),
+        cmocka_unit_test(test_1g_pages),       cmocka_unit_test(test_iova_ranges),
+        cmocka_unit_test(test_erratum_772415),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

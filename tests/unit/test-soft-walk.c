@@ -403,6 +403,27 @@ static void test_pasid_attachments(void **state)
     rig_destroy(&rig);
 }
 
+/* VT-d 5.0, 3.14: with a PASID, addresses in the interrupt range are translated as any others. */
+static void test_interrupt_range(void **state)
+{
+    const uint64_t iova = 0xfee01000; /* indices 0, 3, 0x1f7, 1 */
+    struct viommu_dma_result result;
+    struct rig rig;
+
+    (void)state;
+    begin_nested(&rig, VIOMMU_SOFT_CACHE_HOARD);
+    rig_entry(&rig, PML4, 0, PDPT | ALL);
+    rig_entry(&rig, PDPT, 3, PD | ALL);
+    rig_entry(&rig, PD, 0x1f7, PT | ALL);
+    rig_entry(&rig, PT, 1, DATA | ALL);
+    assert_int_equal(viommu_host_attach(rig.host, rig.device_id, 5, rig.nested, NULL), 0);
+    assert_int_equal(rig_access(&rig, iova, VIOMMU_PASID_NONE, VIOMMU_DMA_WRITE, &result),
+                     VIOMMU_DMA_INTERRUPT_RANGE);
+    assert_int_equal(rig_access(&rig, iova, 5, VIOMMU_DMA_WRITE, &result), VIOMMU_DMA_OK);
+    assert_ptr_equal((char *)(uintptr_t)result.gpa, rig_at(&rig, DATA));
+    rig_destroy(&rig);
+}
+
 static void test_dirty_tracking_in_second_stage(void **state)
 {
     struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
@@ -504,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_tables_without_memory),
         cmocka_unit_test(test_readonly_memory),
         cmocka_unit_test(test_pasid_attachments),
+        cmocka_unit_test(test_interrupt_range),
         cmocka_unit_test(test_dirty_tracking_in_second_stage),
         cmocka_unit_test(test_explain),
     };
