@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <viommu/soft.h>
 
 #define MEMORY_DEFAULT (512ull << 20)
 #define MEMORY_MIN     (4ull << 20)
@@ -98,6 +99,16 @@ static const struct run_option run_options[] = {
 };
 #define RUN_OPTIONS (sizeof(run_options) / sizeof(run_options[0]))
 
+static void print_profiles(void)
+{
+    size_t i;
+
+    printf("\nProfiles of --host soft:\n");
+    for (i = 0; i < viommu_soft_profile_count(); i++)
+        printf("  %-24s %s\n", viommu_soft_profile_name(i),
+               viommu_soft_profile_description(viommu_soft_profile_name(i)));
+}
+
 static void print_help(void)
 {
     const struct vmm_device_kind *kind;
@@ -115,6 +126,7 @@ static void print_help(void)
     printf("\nDevices:\n");
     for (kind = vmm_device_kinds; kind->name; kind++)
         printf("  %s%s%s\n", kind->name, *kind->arguments ? "," : "", kind->arguments);
+    print_profiles();
     printf(
         "\nExit code: 0 when the guest powered off, (v << 1) | 1 after it wrote v to port 0xf4,\n"
         "128 + signal after a signal, 1 after an error, 2 after a wrong option.\n");
