@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The invalidation queue and its descriptors (VT-d 5.0, 6.5.2). */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <unistd.h>
 
 #include "guest_tables.h"
 #include "model/vtd/register_map.h"
@@ -685,45 +686,134 @@ static void pasid_cache_scopes(void **state)
 struct holder {
     struct machine *machine;
     struct viommu_dma_space *space;
-    uint32_t status; /* when it was told to let go */
+    struct viommu_dma_mapping mapping;
     unsigned int told;
+    uint32_t status; /* just before it lets go */
 };
 
-static void let_go(struct viommu_dma_mapping *mapping, void *opaque)
+static void take_note(struct viommu_dma_mapping *mapping, void *opaque)
 {
     struct holder *holder = opaque;
 
-    holder->told++;
-    holder->status = load32(holder->machine, STATUS);
-    viommu_dma_unmap(holder->space, mapping);
+    (void)mapping;
+    __atomic_fetch_add(&holder->told, 1, __ATOMIC_RELEASE);
 }
 
-/* A mapping that is still held when the wait is met: first it goes, then the wait completes. */
+static void *let_go_later(void *opaque)
+{
+    struct holder *holder = opaque;
+
+    while (!__atomic_load_n(&holder->told, __ATOMIC_ACQUIRE))
+        usleep(100);
+    usleep(20000);
+    viommu_memory_read(holder->machine->memory, STATUS, &holder->status, 4);
+    viommu_dma_unmap(holder->space, &holder->mapping);
+    return NULL;
+}
+
+/* A mapping that is still held when the wait is met: the wait completes when it is given up. */
 static void wait_after_drain(void **state)
 {
     struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
-    struct viommu_dma_mapping mapping = {.revoke = let_go};
     struct viommu_dma_result result;
     struct legacy legacy;
     struct machine *machine = &legacy.guest.machine;
-    struct holder holder = {.machine = machine};
+    struct holder holder = {.machine = machine, .status = UINT32_MAX};
+    pthread_t thread;
 
     (void)state;
     legacy_create(&legacy);
     holder.space = viommu_pci_device_get_address_space(machine->device[0]);
-    mapping.opaque = &holder;
+    holder.mapping = (struct viommu_dma_mapping){.revoke = take_note, .opaque = &holder};
     request.address = GUEST_IOVA;
     request.length = 64;
     request.access = VIOMMU_DMA_READ | VIOMMU_DMA_WRITE;
-    assert_int_equal(viommu_dma_map(holder.space, &request, &mapping, &result), 0);
+    assert_int_equal(viommu_dma_map(holder.space, &request, &holder.mapping, &result), 0);
     store64(machine, QUEUE, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN));
     store64(machine, QUEUE + 8, GUEST_IOVA);
     store64(machine, QUEUE + 16, WAIT | WAIT_SW | WAIT_DATA(1));
     store64(machine, QUEUE + 24, STATUS);
+    assert_int_equal(pthread_create(&thread, NULL, let_go_later, &holder), 0);
     write64(machine, VTD_IQT, 32);
+    assert_int_equal(load32(machine, STATUS), 1);
+    pthread_join(thread, NULL);
     assert_int_equal(holder.told, 1);
     assert_int_equal(holder.status, 0);
-    assert_int_equal(load32(machine, STATUS), 1);
+    guest_destroy(&legacy.guest);
+}
+
+#define DRAIN_ROUNDS 2000
+#define STALE        UINT64_C(0x5ca1ab1e5ca1ab1e)
+
+struct reader {
+    struct machine *machine;
+    bool end;
+    uint64_t reads, stale;
+};
+
+/* Pages of equal words: STALE in one that was given away. */
+static void *read_often(void *opaque)
+{
+    struct reader *reader = opaque;
+    struct viommu_dma_space *space =
+        viommu_pci_device_get_address_space(reader->machine->device[0]);
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct viommu_dma_result result;
+    uint64_t page[512];
+
+    request.address = GUEST_IOVA;
+    request.length = sizeof(page);
+    while (!__atomic_load_n(&reader->end, __ATOMIC_RELAXED)) {
+        if (!viommu_dma_read(space, &request, page, &result))
+            for (unsigned int i = 0; i < SPEC_COUNT(page); i++)
+                reader->stale += page[i] == STALE;
+        __atomic_fetch_add(&reader->reads, 1, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+static void fill_page(struct machine *machine, uint64_t gpa, uint64_t value)
+{
+    uint64_t page[512];
+
+    for (unsigned int i = 0; i < SPEC_COUNT(page); i++)
+        page[i] = value;
+    assert_int_equal(viommu_memory_write(machine->memory, gpa, page, sizeof(page)), 0);
+}
+
+/* Give away the page that nobody may use any more, and take it back at the next exchange. */
+static void exchange_pages(struct legacy *legacy, struct reader *reader)
+{
+    struct machine *machine = &legacy->guest.machine;
+
+    for (unsigned int i = 1;
+         i <= DRAIN_ROUNDS || !__atomic_load_n(&reader->reads, __ATOMIC_RELAXED); i++) {
+        uint64_t old = legacy->page, page = old ^ 0x1000, entry = page | SS_RW;
+
+        fill_page(machine, page, i);
+        assert_int_equal(viommu_memory_write(machine->memory, legacy->entry, &entry, 8), 0);
+        machine_submit(machine, 0x2 | G(3) | DOMAIN(GUEST_DOMAIN), GUEST_IOVA);
+        wait_for(machine, i);
+        assert_int_equal(load32(machine, STATUS), i);
+        fill_page(machine, old, STALE);
+        legacy->page = page;
+    }
+}
+
+/* A DMA that runs while a page is taken away is over before the wait completes. */
+static void drained(void **state)
+{
+    struct legacy legacy;
+    struct reader reader = {.machine = &legacy.guest.machine};
+    pthread_t thread;
+
+    (void)state;
+    legacy_create(&legacy);
+    assert_int_equal(pthread_create(&thread, NULL, read_often, &reader), 0);
+    exchange_pages(&legacy, &reader);
+    __atomic_store_n(&reader.end, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    assert_int_equal(reader.stale, 0);
     guest_destroy(&legacy.guest);
 }
 
@@ -738,6 +828,8 @@ static const struct spec_rule rules[] = {
      wait_interrupt_masked},
     {"VTD-6.5.2.9-4", "6.5.2.9",
      "A wait completes after all DMA that uses what was invalidated before it.", wait_after_drain},
+    {"VTD-6.5.4-1", "6.5.4",
+     "No DMA that began before an invalidation is under way after its wait.", drained},
     {"VTD-6.5.2.9-5", "6.5.2.9", "A status address that cannot be written stops the queue.",
      bad_status_address},
     {"VTD-6.5.2-1", "6.5.2",
