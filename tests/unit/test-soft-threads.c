@@ -12,7 +12,7 @@
 #define RWMAP   (VIOMMU_HOST_MAP_READ | VIOMMU_HOST_MAP_WRITE)
 #define NONE    VIOMMU_PASID_NONE
 #define THREADS 3
-#define ROUNDS  100
+#define ROUNDS  40
 
 struct worker {
     pthread_t thread;
