@@ -86,13 +86,26 @@ static int create_vtd(struct vmm *vm, const char *properties, struct viommu_erro
     return viommu_vtd_create(&vm->viommu, &options, err);
 }
 
+static int parse_cache(const char *text, enum viommu_soft_cache *cache, struct viommu_error *err)
+{
+    if (!text || !strcmp(text, "hoard"))
+        *cache = VIOMMU_SOFT_CACHE_HOARD;
+    else if (!strcmp(text, "none"))
+        *cache = VIOMMU_SOFT_CACHE_NONE;
+    else
+        return vmm_fail(err, EINVAL, "--host soft: cache=%s is neither hoard nor none", text);
+    return 0;
+}
+
 static int create_soft(struct vmm *vm, const char *text, struct viommu_error *err)
 {
     struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
-    struct vmm_key keys[] = {{"profile", NULL}, {NULL, NULL}};
+    struct vmm_key keys[] = {{"profile", NULL}, {"cache", NULL}, {NULL, NULL}};
     int ret;
 
     ret = vmm_keys_parse("--host soft", text, keys, err);
+    if (!ret)
+        ret = parse_cache(keys[1].value, &options.cache, err);
     if (!ret) {
         options.profile = keys[0].value;
         options.log = log_to_stderr;

@@ -49,6 +49,8 @@ struct vmm_pci_ops {
     void (*reset)(struct vmm_pci_function *fn);
     /* Optional. The guest switched bus mastering on or off. */
     void (*bus_master)(struct vmm_pci_function *fn, bool enabled);
+    /* Optional. Before `destroy`: end the device's own threads, which may still use `fn`. */
+    void (*stop)(struct vmm_pci_function *fn);
     /*
      * The machine is going away; all vCPU threads are gone. Frees the device with its `fn`, whose
      * contents we release.

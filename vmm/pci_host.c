@@ -151,6 +151,8 @@ void vmm_pci_host_destroy(struct vmm *vm)
         return;
     while (pci->count) {
         fn = pci->functions[pci->order[--pci->count]];
+        if (fn->ops->stop)
+            fn->ops->stop(fn);
         contents = *fn;
         if (fn->ops->destroy)
             fn->ops->destroy(fn);

@@ -190,6 +190,11 @@ static void release(struct vmm_virtio *virtio)
     pthread_mutex_destroy(&virtio->lock);
 }
 
+static void virtio_stop(struct vmm_pci_function *fn)
+{
+    vmm_virtio_stop_worker(virtio_of(fn));
+}
+
 static void virtio_destroy(struct vmm_pci_function *fn)
 {
     struct vmm_virtio *virtio = virtio_of(fn);
@@ -204,6 +209,7 @@ static const struct vmm_pci_ops virtio_pci_ops = {
     .config_read = virtio_config_read,
     .config_write = virtio_config_write,
     .reset = virtio_function_reset,
+    .stop = virtio_stop,
     .destroy = virtio_destroy,
 };
 

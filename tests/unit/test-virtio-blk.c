@@ -151,6 +151,7 @@ static void clear_rings(struct driver *driver)
 
 static void start(struct driver *driver, uint64_t features)
 {
+    set(driver, VIRTIO_PCI_COMMON_STATUS, 1, 0);
     clear_rings(driver);
     assert_true(negotiate(driver, features));
     set(driver, VIRTIO_PCI_COMMON_Q_SELECT, 2, 0);
