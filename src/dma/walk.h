@@ -356,9 +356,8 @@ walk_page(const struct viommu_memory *memory, const struct walk_format *format,
 {
     struct walk_state state = {.all = ~UINT64_C(0)};
     uint64_t next = table->root;
-    bool leaf = false;
+    bool leaf;
 
-    result->fractured = false;
     for (result->level = table->levels;; result->level--) {
         uint64_t index = input >> walk_shift(format, result->level) & low_bits(format->index_bits);
 

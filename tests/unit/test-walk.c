@@ -292,11 +292,14 @@ static void read_only_memory(void **state)
     assert_int_equal(viommu_memory_remove(memory, range.gpa, NULL), 0);
 }
 
+#define SHIFT 0x200000
+
 /* The second table of a nested walk: identity for all but what a test changes. */
 struct second {
     struct walk_table table;
     uint8_t table_access;
     unsigned int calls;
+    unsigned int changes; /* how often the leaf of the first table changes during a walk */
 };
 
 static void second_translate(const void *context, uint64_t address, uint8_t access, bool of_table,
@@ -307,6 +310,8 @@ static void second_translate(const void *context, uint64_t address, uint8_t acce
     second->calls++;
     if (of_table)
         access |= second->table_access;
+    else if (second->changes && second->changes--)
+        *at(SHIFT + 0x4020) = (second->changes & 1 ? 0x8000 : 0x7000) | PWU;
     walk_page(memory, &two, &second->table, NULL, address, access, result);
 }
 
@@ -324,7 +329,6 @@ static struct walk_result walk_nested(const struct walk_table *table, struct sec
 }
 
 /* A second table at 0x20000: [0, 2 MiB) as 4 KiB pages, shifted up by 2 MiB. */
-#define SHIFT 0x200000
 static struct second second_create(void)
 {
     struct second second = {.table = {.root = 0x20000, .levels = 3, .leaf_levels = BIT64(2)}};
@@ -455,6 +459,34 @@ static void no_permission_together(void **state)
     rcu_exit();
 }
 
+/* The guest changes the leaf after it was read and before its accessed bit is set. */
+static void judges_again(void **state)
+{
+    struct walk_table table = table_of(4);
+    struct second second = second_create();
+    struct walk_result result;
+
+    (void)state;
+    map_shifted(PWU | A);
+    *at(SHIFT + 0x4020) = 0x9000 | PWU;
+    table.update_accessed = true;
+    second.changes = 1;
+    result = walk_nested(&table, &second, IOVA, VIOMMU_DMA_READ);
+    assert_int_equal(result.status, WALK_OK);
+    assert_int_equal(result.address, SHIFT + 0x7000);
+    assert_int_equal(result.entry, 0x7000 | PWU | A);
+    assert_int_equal(*at(SHIFT + 0x4020), 0x7000 | PWU | A);
+    assert_int_equal(second.calls, 4 + 2);
+    *at(SHIFT + 0x4020) = 0x9000 | PWU;
+    second.changes = WALK_UPDATE_TRIES - 1;
+    assert_int_equal(walk_nested(&table, &second, IOVA, VIOMMU_DMA_READ).status, WALK_OK);
+    *at(SHIFT + 0x4020) = 0x9000 | PWU;
+    second.changes = 1000;
+    result = walk_nested(&table, &second, IOVA, VIOMMU_DMA_READ);
+    assert_int_equal(result.status, WALK_UPDATE_FAILED);
+    assert_int_equal(second.calls, 4 + WALK_UPDATE_TRIES);
+}
+
 static bool stop;
 
 /* A guest that keeps taking the accessed bit away again, and switches between two pages. */
@@ -515,6 +547,7 @@ int main(void)
         cmocka_unit_test(nested_permissions),
         cmocka_unit_test(nested_updates),
         cmocka_unit_test(no_permission_together),
+        cmocka_unit_test(judges_again),
         cmocka_unit_test(survives_a_changing_entry),
         cmocka_unit_test(names),
     };
