@@ -273,6 +273,7 @@ static void domain_change(void **state)
         /* the ID alone, with the table the same */
         assigned_bind(&assigned, 0, 0, root, GUEST_DOMAIN + 2);
         assigned_pasid_cache(&assigned, PASID_ONE, GUEST_DOMAIN + 1, 0);
+        assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_A);
         set_page(&assigned, root, 4, PAGE_B | FS_ALL);
         assigned_piotlb(&assigned, PIOTLB_PAGES, GUEST_DOMAIN + 2, 0, GUEST_IOVA, 0);
         assigned_wait(&assigned);
@@ -826,6 +827,45 @@ static void shadow_leaves_out(void **state)
     assigned_destroy(&assigned);
 }
 
+static void shadow_of_read_only_memory(void **state)
+{
+    struct viommu_memory_range range = {
+        .gpa = UINT64_C(1) << 32, .size = 0x1000, .flags = VIOMMU_MEMORY_READONLY};
+    struct assigned assigned;
+    uint64_t root, value = 1;
+
+    (void)state;
+    root = start_shadowed(&assigned, "");
+    range.host = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_int_equal(viommu_memory_add(assigned.guest.machine.memory, &range, NULL), 0);
+    guest_map(&assigned.guest, root, 4, 0x40000000, 1, range.gpa | SS_RW, SS_RW);
+    assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, 0x40000000, 0);
+    assigned_wait(&assigned);
+    assert_true(assigned_reads(&assigned, 0, 0x40000000));
+    assert_int_not_equal(assigned_dma(&assigned, 0, VIOMMU_PASID_NONE, 0x40000000, true, &value),
+                         0);
+    assigned_clear_faults(&assigned);
+    assert_int_equal(viommu_memory_remove(assigned.guest.machine.memory, range.gpa, NULL), 0);
+    munmap(range.host, range.size);
+    assigned_destroy(&assigned);
+}
+
+/* Traffic of an assigned function that went by emulation is counted: there should be none. */
+static void emulation_is_noticed(void **state)
+{
+    struct assigned assigned;
+
+    (void)state;
+    start_nested(&assigned, "");
+    guest_reads(&assigned.guest, GUEST_IOVA, PAGE_A);
+    assert_int_equal(assigned_stats(&assigned).assigned_emulated, 1);
+    assigned_detach(&assigned, 0);
+    guest_flush(&assigned.guest);
+    guest_reads(&assigned.guest, GUEST_IOVA, PAGE_A);
+    assert_int_equal(assigned_stats(&assigned).assigned_emulated, 1);
+    assigned_destroy(&assigned);
+}
+
 /* Memory that is removed from the guest leaves its shadows first, and returns with it. */
 static void memory_leaves_shadows(void **state)
 {
@@ -1240,6 +1280,10 @@ static const struct spec_rule rules[] = {
      shadow_leaves_out},
     {"VTD-NEST-SS-6", "3.7", "Memory that leaves the guest leaves the mirror first.",
      memory_leaves_shadows},
+    {"VTD-NEST-SS-7", "3.7", "Read-only memory is mirrored without write permission.",
+     shadow_of_read_only_memory},
+    {"VTD-NEST-FS-3", "3.6", "Emulated translation for an assigned function is counted.",
+     emulation_is_noticed},
     {"VTD-NEST-FAIL-1", "6.5.2", "Whichever host call fails, no old translation stays live.",
      every_failure_of_every_path},
     {"VTD-NEST-FAIL-2", "6.5.2", "Invalidations and unplug hold while DMA runs.",
