@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Translation table modes, pass-through, translation off, kinds of requests, the interrupt range.
  */
+#include "base/rcu.h"
 #include "guest_tables.h"
+#include "model/vtd/vtd.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 
@@ -112,6 +114,51 @@ static void pass_through_identity(void **state)
         guest_writes(&guest, 0xfff000, 0xfff000);
         guest_destroy(&guest);
     }
+}
+
+static void pass_through_rights(void **state)
+{
+    struct guest_dma dma = DMA_AT(GUEST_DATA);
+    struct guest guest;
+
+    (void)state;
+    start(&guest, "pasid-bits=20,execute=on,supervisor=on");
+    dma.pasid = 5;
+    dma.access = VIOMMU_DMA_READ | VIOMMU_DMA_EXECUTE;
+    guest_arrives(&guest, &dma, GUEST_DATA);
+    pass_through(&guest, TTM_SCALABLE, 0);
+    guest_faults(&guest, &dma, 0x5c);
+    dma.access = VIOMMU_DMA_READ | VIOMMU_DMA_PRIVILEGED;
+    guest_faults(&guest, &dma, 0x5d);
+    guest_pasid(&guest, 5, PASID_PGTT(4), GUEST_DOMAIN, PASID_ERE | PASID_SRE);
+    guest_arrives(&guest, &dma, GUEST_DATA);
+    dma.access = VIOMMU_DMA_READ | VIOMMU_DMA_EXECUTE;
+    assert_true(guest_arrives(&guest, &dma, GUEST_DATA).permissions & VIOMMU_DMA_EXECUTE);
+    guest_destroy(&guest);
+}
+
+/* The interrupt range is no page that could be cached, also while translation is off. */
+static void interrupt_range_while_off(void **state)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct dma_translation translation;
+    struct guest guest;
+
+    (void)state;
+    start(&guest, "");
+    request.address = 0xfee00000;
+    request.length = 4;
+    request.access = VIOMMU_DMA_READ;
+    rcu_enter();
+    vtd_translate(vtd_of(guest.machine.viommu), &request, &translation);
+    assert_int_equal(translation.status, VIOMMU_DMA_OK);
+    assert_true(translation.uncacheable);
+    request.address = 0xfed00000;
+    vtd_translate(vtd_of(guest.machine.viommu), &request, &translation);
+    rcu_exit();
+    assert_false(translation.uncacheable);
+    assert_int_equal(translation.gpa + (UINT64_C(1) << translation.granule_log2), 0xfee00000);
+    guest_destroy(&guest);
 }
 
 static void pass_through_width(void **state)
@@ -344,6 +391,9 @@ static const struct spec_rule rules[] = {
     {"VTD-7.1.3-RTA.4", "3.4.4", "Abort-DMA mode refuses all: fault 33h.", abort_mode},
     {"VTD-7.1.3-RTA.1", "11.4.5", "The reserved mode is fault 30h.", modes_not_supported},
     {"VTD-3.9-1", "3.9", "Pass-through gives back the address.", pass_through_identity},
+    {"VTD-3.9-2", "3.9", "Pass-through checks no rights but SRE and ERE.", pass_through_rights},
+    {"VTD-3.15-off", "3.15", "While translation is off, the interrupt range is kept apart as well.",
+     interrupt_range_while_off},
     {"VTD-7.1.3-SGN.4", "3.9",
      "Pass-through beyond HAW is fault 83h; in legacy mode 04h, also beyond AW.",
      pass_through_width},

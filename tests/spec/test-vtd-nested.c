@@ -5,7 +5,9 @@
  */
 #include <stdio.h>
 
+#include "base/rcu.h"
 #include "guest_tables.h"
+#include "model/vtd/vtd.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define SHIFT  UINT64_C(0x800000)
@@ -314,6 +316,35 @@ static void output_in_interrupt_range(void **state)
     end(&nested);
 }
 
+/* What the IOTLB must know, to drop it when it should. */
+static void cache_tags(void **state)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    struct dma_translation translation;
+    struct nested nested;
+
+    (void)state;
+    start(&nested, "");
+    request.address = GUEST_IOVA;
+    request.length = 8;
+    request.access = VIOMMU_DMA_READ;
+    rcu_enter();
+    vtd_translate(vtd_of(nested.guest.machine.viommu), &request, &translation);
+    rcu_exit();
+    assert_int_equal(translation.status, VIOMMU_DMA_OK);
+    assert_int_equal(translation.domain, GUEST_DOMAIN);
+    assert_true(translation.nested);
+    assert_false(translation.fractured);
+    assert_false(translation.uncacheable);
+    store64(&nested.guest.machine, first_entry(2), FS_PS | FS_ALL);
+    request.address = GUEST_IOVA & ~UINT64_C(0x1fffff);
+    rcu_enter();
+    vtd_translate(vtd_of(nested.guest.machine.viommu), &request, &translation);
+    rcu_exit();
+    assert_true(translation.fractured);
+    end(&nested);
+}
+
 /* The address in the record is the device's, not the one at which the second stage failed. */
 static void fault_address(void **state)
 {
@@ -351,6 +382,8 @@ static const struct spec_rule rules[] = {
     {"VTD-3.8.1-SSADE-write", "3.8.1",
      "With SSADE, reading a first-stage table needs the right to write.",
      second_stage_dirty_needs_write},
+    {"VTD-6.2.1-nested", "6.2.1", "A nested translation is tagged as such, and with its domain.",
+     cache_tags},
     {"VTD-3.15-nested", "3.15", "Only the final address is checked for the interrupt range.",
      output_in_interrupt_range},
     {"VTD-11.4.7.6-FI", "11.4.7.6", "A fault record tells the address that the device used.",

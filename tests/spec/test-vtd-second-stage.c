@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "base/rcu.h"
 #include "guest_tables.h"
+#include "model/vtd/vtd.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 
@@ -396,6 +398,53 @@ static void update_fails(void **state)
     end(&second);
 }
 
+static struct dma_translation shadow(struct second *second, uint64_t address)
+{
+    struct vtd *vtd = vtd_of(second->guest.machine.viommu);
+    struct dma_translation translation;
+    struct vtd_entry entry;
+
+    rcu_enter();
+    vtd_entry_find(vtd, vtd->translation, 0, VIOMMU_PASID_NONE, &entry);
+    assert_int_equal(entry.status, VIOMMU_DMA_OK);
+    vtd_translate_second_stage(vtd, &entry, address, &translation);
+    rcu_exit();
+    return translation;
+}
+
+/* For mirroring a table: whatever a page permits, dirty already, since writes will not be seen. */
+static void whole_pages(void **state)
+{
+    struct dma_translation translation;
+    struct second second;
+
+    (void)state;
+    start(&second, &modes[1], "ad=on");
+    guest_pasid(&second.guest, 0, PASID_PGTT(2) | PASID_AW(2) | PASID_SSADE | second.root,
+                GUEST_DOMAIN | PASID_PWSNP, 0);
+    translation = shadow(&second, GUEST_IOVA + 0x234);
+    assert_int_equal(translation.status, VIOMMU_DMA_OK);
+    assert_int_equal(translation.gpa, second.page);
+    assert_int_equal(translation.domain, GUEST_DOMAIN);
+    assert_int_equal(translation.permissions & 3, VIOMMU_DMA_READ | VIOMMU_DMA_WRITE);
+    assert_int_equal(load64(&second.guest.machine, second.leaf) & (SS_A | SS_D), SS_A | SS_D);
+    guest_change(&second.guest, second.leaf, SS_R, 0);
+    assert_int_equal(shadow(&second, GUEST_IOVA).permissions & 3, VIOMMU_DMA_WRITE);
+    guest_change(&second.guest, second.leaf, SS_RW, 0);
+    assert_int_equal(shadow(&second, GUEST_IOVA).status, VIOMMU_DMA_NOT_PRESENT);
+    store64(&second.guest.machine, second.leaf, 0xfee00000 | SS_RW);
+    assert_int_equal(shadow(&second, GUEST_IOVA).fault_code, 0x87);
+    /* Interrupts of assigned devices do not come here: an input in the range is an address. */
+    guest_map(&second.guest, second.root, 4, 0xfee00000, 1, second.page | SS_RW, SS_RW);
+    assert_int_equal(shadow(&second, 0xfee00000).gpa, second.page);
+    guest_map(&second.guest, second.root, 4, 0xc0000000, 3, 0x80000000 | SS_PS | SS_RW, SS_RW);
+    translation = shadow(&second, 0xc0000000);
+    assert_int_equal(translation.granule_log2, 30);
+    assert_int_equal(translation.gpa, 0x80000000);
+    assert_false(translation.fractured);
+    end(&second);
+}
+
 static void fault_disable(void **state)
 {
     const struct guest_dma dma = DMA_AT(GUEST_IOVA + 0x1000);
@@ -438,6 +487,8 @@ static const struct spec_rule rules[] = {
     {"VTD-7.1.3-SSS.5", "3.10", "Without page-walk snoop a bit that must be set is fault 7Ch.",
      update_without_snoop},
     {"VTD-7.1.3-SSS.6", "7.1.3", "A bit that cannot be set is fault 7Dh.", update_fails},
+    {"VTD-3.7.2-mirrored", "3.7.2", "A table that is mirrored to a host has its dirty bits set.",
+     whole_pages},
     {"VTD-7.1.1-FPD-legacy", "7.1.1", "FPD of a context entry hides faults of its page tables.",
      fault_disable},
 };

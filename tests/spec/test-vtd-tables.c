@@ -490,6 +490,8 @@ static void pasid_entry_features(void **state)
     guest_pasid(&guest, 0, PASID_PGTT(4) | PASID_SSADE | bits(45, 12),
                 GUEST_DOMAIN | PASID_PWSNP | BIT(24),
                 PASID_SRE | PASID_ERE | PASID_WPE | PASID_EAFE | bits(45, 12));
+    each_bit_faults(&guest, &data, GUEST_PASIDS, bits(63, 46), 0x5a);
+    each_bit_faults(&guest, &data, GUEST_PASIDS + 16, bits(63, 46), 0x5a);
     guest_reads(&guest, GUEST_DATA, GUEST_DATA);
     guest_destroy(&guest);
 }
