@@ -24,28 +24,31 @@ struct viommu_vtd_options {
     struct viommu_log log;
     viommu_vtd_msi_fn *msi; /**< may be NULL: no interrupts */
     void *msi_opaque;
-    uint64_t mmio_base; /**< guest physical address of the registers, 4096-aligned */
+    uint64_t mmio_base; /**< guest physical address of the registers, a multiple of their size:
+                           4096, 8192 with more than 160 fault records */
     uint16_t segment;   /**< PCI segment that the unit is on */
     /* Properties; in brackets their names for viommu_vtd_options_parse(), and their defaults. */
     uint8_t address_width;      /**< [aw=48] second stage and MGAW: 39 or 48 */
-    uint8_t host_address_width; /**< [haw=46] guest physical address bits: 32..52 */
+    uint8_t host_address_width; /**< [haw=46] guest physical address bits: 32..52, at most aw */
     uint8_t pasid_bits;         /**< [pasid-bits=0] 0: no PASID; else 1..20 */
     uint16_t fault_records;     /**< [fault-records=8] 1..256 */
     uint16_t domain_bits;       /**< [domain-bits=16] domain-ID width: 4, 6, .. 16 */
     bool scalable;              /**< [scalable=on] scalable mode (ECAP.SMTS) */
     bool first_stage;           /**< [first-stage=on] needs scalable */
-    bool second_stage;      /**< [second-stage=off] in scalable mode; legacy mode always has it */
-    bool nested;            /**< [nested=off] ECAP.NEST: the guest itself may nest */
-    bool hw_nested;         /**< [hw-nested=on] nest assigned devices in the host's hardware */
-    bool pass_through;      /**< [pt=on] */
-    bool caching_mode;      /**< [caching-mode=on] CAP.CM: not-present entries may be cached */
-    bool coherent;          /**< [coherent=on] page walks snoop (ECAP.C, ECAP.SMPWCS) */
-    bool large_2m;          /**< [2m=on] 2 MiB pages, second stage */
-    bool large_1g;          /**< [1g=on] 1 GiB pages, both stages */
-    bool dirty_tracking;    /**< [ad=off] accessed/dirty bits in the second stage (ECAP.SSADS) */
-    bool supervisor;        /**< [supervisor=off] ECAP.SRS; needs first_stage */
-    bool execute;           /**< [execute=off] ECAP.ERS; needs PASID */
-    bool extended_accessed; /**< [extended-accessed=off] ECAP.EAFS; needs first_stage */
+    bool second_stage;          /**< [second-stage=off] needs scalable; legacy mode always has it */
+    bool nested;    /**< [nested=off] ECAP.NEST: the guest itself may nest; needs both stages */
+    bool hw_nested; /**< [hw-nested=on] nest assigned devices in the host's hardware; means nothing
+                         without first_stage, and is not promised then */
+    bool pass_through;   /**< [pt=on] */
+    bool caching_mode;   /**< [caching-mode=on] CAP.CM: not-present entries may be cached */
+    bool coherent;       /**< [coherent=on] page walks snoop (ECAP.C, ECAP.SMPWCS) */
+    bool large_2m;       /**< [2m=on] 2 MiB pages, second stage */
+    bool large_1g;       /**< [1g=on] 1 GiB pages, both stages; needs large_2m */
+    bool dirty_tracking; /**< [ad=off] accessed/dirty bits in the second stage (ECAP.SSADS); needs
+                              second_stage and coherent */
+    bool supervisor;     /**< [supervisor=off] ECAP.SRS; needs first_stage */
+    bool execute;        /**< [execute=off] ECAP.ERS; needs PASID */
+    bool extended_accessed; /**< [extended-accessed=off] ECAP.EAFS; as ad, with first_stage */
     bool drain;             /**< [drain=on] CAP.DRD/DWD */
     bool snoop_control;     /**< [snoop-control=on] ECAP.SC */
 };

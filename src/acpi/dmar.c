@@ -15,17 +15,16 @@
 #define INCLUDE_PCI_ALL 1
 #define CHECKSUM_OFFSET 9
 
-/* Bytes written one after the other; those beyond the room are only counted. */
+/* Bytes written one after the other; there is room for all of them. */
 struct output {
     uint8_t *bytes;
-    size_t room, length;
+    size_t length;
 };
 
 static void put(struct output *output, uint64_t value, unsigned int size)
 {
-    for (unsigned int i = 0; i < size; i++, output->length++, value >>= 8)
-        if (output->length < output->room)
-            output->bytes[output->length] = (uint8_t)value;
+    for (unsigned int i = 0; i < size; i++, value >>= 8)
+        output->bytes[output->length++] = (uint8_t)value;
 }
 
 static void put_text(struct output *output, const char *text, unsigned int size)
@@ -189,8 +188,8 @@ VIOMMU_EXPORT int viommu_acpi_build_dmar(const struct viommu_acpi_dmar_unit *uni
                                          const char *oem_id, const char *oem_table_id, void *table,
                                          size_t *length, struct viommu_error *error)
 {
-    struct output output = {.bytes = table, .room = *length};
-    size_t total = HEADER_SIZE;
+    struct output output = {.bytes = table};
+    size_t room = *length, total = HEADER_SIZE;
     int ret = check(units, count, error);
 
     if (ret)
@@ -198,9 +197,9 @@ VIOMMU_EXPORT int viommu_acpi_build_dmar(const struct viommu_acpi_dmar_unit *uni
     for (size_t i = 0; i < count; i++)
         total += unit_size(&units[i]);
     *length = total;
-    if (total > output.room)
+    if (total > room)
         return error_set(error, -EMSGSIZE, "the DMAR table needs %zu bytes, there is room for %zu",
-                         total, output.room);
+                         total, room);
     put_header(&output, oem_id, oem_table_id, total, options_of(units)->host_address_width);
     for (size_t i = 0; i < count; i++)
         put_unit(&output, &units[i]);

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "model/vtd/register_map.h"
 #include "model/vtd/vtd.h"
@@ -18,6 +17,7 @@
 /* Invalidated since the last commit. */
 struct vtd_pending {
     struct viommu_dma_space *spaces[SPACES_MAX];
+    uint16_t requester_ids[SPACES_MAX];
     size_t count;
     uint64_t marked[(UINT16_MAX + 1) / 64]; /* requester IDs whose space is in `spaces` */
     bool nest;                              /* nest.c was told of something */
@@ -46,8 +46,9 @@ static void drain(struct vtd_pending *pending)
     if (!pending->count)
         return;
     dma_drain(pending->spaces, pending->count);
+    for (size_t i = 0; i < pending->count; i++)
+        pending->marked[pending->requester_ids[i] / 64] &= ~BIT64(pending->requester_ids[i] % 64);
     pending->count = 0;
-    memset(pending->marked, 0, sizeof(pending->marked));
 }
 
 /* The function's space is to be drained before anything is called complete. */
@@ -61,6 +62,7 @@ static void mark(struct vtd_pending *pending, const struct vtd_function *functio
     if (pending->count == SPACES_MAX)
         drain(pending);
     *word |= bit;
+    pending->requester_ids[pending->count] = function->requester_id;
     pending->spaces[pending->count++] = function->space;
 }
 
