@@ -311,3 +311,36 @@ uint64_t assigned_second_stage(struct assigned *assigned, uint64_t iova, uint64_
     guest_map(&assigned->guest, root, 4, iova, 1, gpa | SS_RW, SS_RW);
     return root;
 }
+
+void assigned_set_page(struct assigned *assigned, uint64_t root, unsigned int levels,
+                       uint64_t value)
+{
+    store64(&assigned->guest.machine, guest_entry(&assigned->guest, root, levels, GUEST_IOVA, 1),
+            value);
+}
+
+uint64_t assigned_start_nested(struct assigned *assigned, const char *properties)
+{
+    uint64_t root;
+
+    assigned_create(assigned, NULL, properties);
+    assigned_attach(assigned, 0);
+    root = assigned_first_stage(assigned, GUEST_IOVA, PAGE_A);
+    assigned_bind(assigned, 0, 0, root, GUEST_DOMAIN);
+    guest_on(&assigned->guest, TTM_SCALABLE);
+    assigned_calm(assigned);
+    return root;
+}
+
+uint64_t assigned_start_shadowed(struct assigned *assigned, const char *properties)
+{
+    uint64_t root;
+
+    assigned_create(assigned, NULL, properties);
+    assigned_attach(assigned, 0);
+    root = assigned_second_stage(assigned, GUEST_IOVA, PAGE_A);
+    guest_legacy(&assigned->guest, 0, 0, 2, root);
+    guest_on(&assigned->guest, TTM_LEGACY);
+    assigned_calm(assigned);
+    return root;
+}

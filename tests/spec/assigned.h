@@ -8,6 +8,17 @@
 
 #include "guest_tables.h"
 
+/* Where tests let GUEST_IOVA point. */
+#define PAGE_A 0x80000u
+#define PAGE_B 0x81000u
+
+/* Fault reasons (VT-d 5.0, table 30). */
+#define CONTEXT_INVALID   0x03
+#define LEGACY_READ       0x06
+#define PASID_NOT_PRESENT 0x59
+#define PASID_INVALID     0x5b
+#define FS_NOT_PRESENT    0x71
+
 #define ASSIGNED_DEVICES 2
 #define ASSIGNED_QUEUE   0x20000u /* the invalidation queue: two pages, 256 descriptors */
 #define ASSIGNED_STATUS  0x22000u /* where wait descriptors write */
@@ -94,5 +105,16 @@ void assigned_bind(struct assigned *assigned, unsigned int i, uint32_t pasid, ui
                    uint16_t domain);
 /* The same for a second-stage table in legacy mode. */
 uint64_t assigned_second_stage(struct assigned *assigned, uint64_t iova, uint64_t gpa);
+
+/* Change the entry of GUEST_IOVA. */
+void assigned_set_page(struct assigned *assigned, uint64_t root, unsigned int levels,
+                       uint64_t value);
+
+/*
+ * The machine with device 0 attached to function 0 and translation on, GUEST_IOVA at PAGE_A: by a
+ * first-stage table of RID_PASID 0, or by a legacy second-stage table. Returns the table's root.
+ */
+uint64_t assigned_start_nested(struct assigned *assigned, const char *properties);
+uint64_t assigned_start_shadowed(struct assigned *assigned, const char *properties);
 
 #endif
