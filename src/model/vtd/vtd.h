@@ -272,11 +272,11 @@ int vtd_compare_host(const struct viommu_vtd_options *options,
                      const struct viommu_host_device *device, struct viommu_error *error);
 
 /*
- * nest.c. All under vtd->lock, which is never held while a memory_listener is registered: nest.c has
- * one of its own and takes vtd->lock in it. set_device wants the function of the alias to exist.
- * An invalidation of context or PASID cache makes the entries be read again and bound anew; one of
- * the IOTLB is gathered and handed over by vtd_nest_commit(), in one host call for each nested
- * HWPT. vtd_nest_replay() binds everything anew (after SRTP, TE, reset).
+ * nest.c. All under vtd->lock, which is never held while a memory_listener is registered: nest.c
+ * has one of its own and takes vtd->lock in it. set_device wants the function of the alias to
+ * exist. An invalidation of context or PASID cache makes the entries be read again and bound anew;
+ * one of the IOTLB is gathered and handed over by vtd_nest_commit(), in one host call for each
+ * nested HWPT. vtd_nest_replay() binds everything anew (after SRTP, TE, reset).
  */
 int vtd_nest_create(struct vtd *vtd);
 void vtd_nest_destroy(struct vtd *vtd);
