@@ -12,14 +12,14 @@ static const struct {
     {"demo", cli_demo, "tell the nested story on the simulated host"},
 };
 
-static void print_usage(FILE *to)
+static void print_usage(void)
 {
     size_t i;
 
-    fprintf(to, "Usage: viommu COMMAND [OPTION]...\n\nCommands:\n");
+    printf("Usage: viommu COMMAND [OPTION]...\n\nCommands:\n");
     for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fprintf(to, "\n'viommu COMMAND --help' tells more; 'viommu --version' tells the version.\n");
+        printf("  %-8s %s\n", commands[i].name, commands[i].help);
+    printf("\n'viommu COMMAND --help' tells more; 'viommu --version' tells the version.\n");
 }
 
 static int is_help(const char *argument)
@@ -32,7 +32,7 @@ int main(int argc, char **argv)
     size_t i;
 
     if (argc >= 2 && is_help(argv[1])) {
-        print_usage(stdout);
+        print_usage();
         return 0;
     }
     if (argc >= 2 && !strcmp(argv[1], "--version")) {
@@ -46,6 +46,6 @@ int main(int argc, char **argv)
     if (argc >= 2)
         fprintf(stderr, "viommu: there is no command '%s'; 'viommu --help' lists them\n", argv[1]);
     else
-        print_usage(stderr);
+        fprintf(stderr, "viommu: a command is needed; 'viommu --help' lists them\n");
     return CLI_EXIT_USAGE;
 }

@@ -17,6 +17,7 @@
 struct run_arguments {
     struct vmm_options options;
     const char *devices[DEVICES_MAX];
+    uint32_t given; /* a bit for each of run_options */
     bool help;
 };
 
@@ -132,9 +133,26 @@ static void print_help(void)
         "128 + signal after a signal, 1 after an error, 2 after a wrong option.\n");
 }
 
+/* Of two, one would be lost without a word. */
+static int take_once(struct run_arguments *arguments, const struct run_option *option,
+                     struct viommu_error *err)
+{
+    uint32_t bit = 1u << (option - run_options);
+
+    if (arguments->given & bit && option->parse != add_device)
+        return vmm_fail(err, EINVAL, "--%s is given twice; only --device may be repeated",
+                        option->name);
+    arguments->given |= bit;
+    return 0;
+}
+
 static int take_option(struct run_arguments *arguments, const struct run_option *option,
                        const char *text, struct viommu_error *err)
 {
+    int ret = take_once(arguments, option, err);
+
+    if (ret)
+        return ret;
     if (option->parse)
         return option->parse(arguments, text, err);
     if (option->argument)
@@ -155,25 +173,28 @@ static void fill_long_options(struct option *list)
     }
 }
 
-static int wrong_option(int argc, char **argv, struct viommu_error *err)
+/* `at` is what getopt_long() looked at: optind as it was before the call. */
+static int wrong_option(const char *at, struct viommu_error *err)
 {
-    const char *text = optind > 0 && optind <= argc ? argv[optind - 1] : "";
-
     return vmm_fail(err, EINVAL,
-                    "'%s' is no option, or lacks its argument; 'viommu run --help' lists them",
-                    text);
+                    "'%s' is no option, or lacks its argument; 'viommu run --help' lists them", at);
 }
 
 static int parse(int argc, char **argv, struct run_arguments *arguments, struct viommu_error *err)
 {
     struct option list[RUN_OPTIONS + 1] = {0};
-    int index, ret;
+    int index, at, ret;
 
     fill_long_options(list);
     opterr = 0;
-    while ((index = getopt_long(argc, argv, "", list, NULL)) >= 0) {
-        if (index == '?' || (size_t)index >= RUN_OPTIONS)
-            return wrong_option(argc, argv, err);
+    for (;;) {
+        at = optind;
+        /* '+': no reordering, so that argv[at] is what the call looks at. */
+        index = getopt_long(argc, argv, "+", list, NULL);
+        if (index < 0)
+            break;
+        if ((size_t)index >= RUN_OPTIONS)
+            return wrong_option(argv[at], err);
         ret = take_option(arguments, &run_options[index], optarg, err);
         if (ret || arguments->help)
             return ret;
