@@ -134,6 +134,17 @@ void vmm_wake(struct vmm *vm);
 __attribute__((format(printf, 3, 4))) int vmm_fail(struct viommu_error *err, int code,
                                                    const char *format, ...);
 
+#ifdef __clang_analyzer__
+/* The analyzer sees one source file at a time; this is all that it needs to know of vmm_fail(). */
+#define vmm_fail(err, code, ...)                                                                   \
+    ({                                                                                             \
+        int vmm_code = vmm_fail(err, code, __VA_ARGS__);                                           \
+        if (!vmm_code || vmm_code != -(code))                                                      \
+            __builtin_unreachable();                                                               \
+        vmm_code;                                                                                  \
+    })
+#endif
+
 /*
  * The VMM's own access to RAM, for loading and for tables: `length` bytes at guest address
  * `address`, NULL when they are not all in one piece of RAM. Devices use viommu_dma_*() instead.

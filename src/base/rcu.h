@@ -7,8 +7,11 @@
 #ifndef BASE_RCU_H
 #define BASE_RCU_H
 
-/* liburcu's inline functions use a misaligned struct of its own, which UBSan would report. */
-#ifndef RCU_OUT_OF_LINE
+/*
+ * liburcu's inline functions use a misaligned struct of its own, which UBSan would report, and a
+ * pointer that is set out of line, which the analyzer takes for NULL.
+ */
+#if !defined(RCU_OUT_OF_LINE) && !defined(__clang_analyzer__)
 #define _LGPL_SOURCE
 #endif
 #include <urcu/urcu-bp.h>
