@@ -96,7 +96,7 @@ static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct 
 {
     const struct vmm_key *assign = &keys[0];
 
-    if (assign->value && strcmp(assign->value, "soft"))
+    if (assign->value && strcmp(assign->value, "soft") != 0)
         return vmm_fail(err, EINVAL,
                         "edu: assign=%s is not known; assign=soft takes it from the simulated host",
                         assign->value);

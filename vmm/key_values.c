@@ -40,9 +40,9 @@ int vmm_key_switch(const char *what, const struct vmm_key *key, bool *value,
 {
     if (!key->value)
         return 0;
-    if (strcmp(key->value, "") && strcmp(key->value, "on") && strcmp(key->value, "off"))
+    *value = !strcmp(key->value, "") || !strcmp(key->value, "on");
+    if (!*value && strcmp(key->value, "off") != 0)
         return vmm_fail(err, EINVAL, "%s: %s=%s is neither on nor off", what, key->name,
                         key->value);
-    *value = strcmp(key->value, "off") != 0;
     return 0;
 }

@@ -74,7 +74,7 @@ static int check_scope(const struct viommu_acpi_scope *scope, size_t unit, size_
 static int check_unit(const struct viommu_acpi_dmar_unit *unit, size_t index,
                       struct viommu_error *error)
 {
-    if (!unit->viommu || strcmp(unit->viommu->ops->name, "vtd"))
+    if (!unit->viommu || strcmp(unit->viommu->ops->name, "vtd") != 0)
         return error_set(error, -EINVAL, "DMAR unit %zu is a %s: it must be a VT-d unit", index,
                          unit->viommu ? unit->viommu->ops->name : "NULL");
     if (!unit->include_pci_all && !unit->scope_count)

@@ -15,8 +15,9 @@ _Static_assert(VMM_ECAM_BASE == 0xb0000000 && VMM_ECAM_BUSES == 1, "ECAM differs
 _Static_assert(VMM_PCI_WINDOW_BASE == 0xc0000000 && VMM_PCI_WINDOW_END == 0xfebfffff,
                "PCI window differs from dsdt.asl");
 _Static_assert(VMM_PCI_IO_BASE == 0xc000, "PCI ports differ from dsdt.asl");
-_Static_assert(VMM_GSI_PCI_FIRST == 16 && VMM_GSI_PCI_COUNT == 4 && VMM_GSI_COM1 == 4,
-               "interrupt lines differ from dsdt.asl");
+_Static_assert(VMM_GSI_PCI_FIRST == 16 && VMM_GSI_PCI_COUNT == 4,
+               "PCI interrupt lines differ from dsdt.asl");
+_Static_assert(VMM_GSI_COM1 == 4, "COM1's interrupt line differs from dsdt.asl");
 _Static_assert(VMM_PORT_SLEEP_CONTROL == 0x600 && VMM_SLEEP_TYPE_S5 == 5,
                "power-off differs from dsdt.asl");
 

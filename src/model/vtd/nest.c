@@ -410,16 +410,22 @@ static void release_device(struct vtd_assigned *assigned)
     forget_leftovers(assigned);
 }
 
-void vtd_nest_unset_device(struct vtd *vtd, struct viommu_pci_id id)
+static void remove_device(struct vtd_assigned *assigned)
 {
-    struct vtd_assigned *assigned = find_device(vtd, id);
+    struct vtd *vtd = assigned->vtd;
 
-    if (!assigned)
-        return;
     release_device(assigned);
     TAILQ_REMOVE(&vtd->nest->devices, assigned, link);
     update_function(vtd, assigned->function);
     free(assigned);
+}
+
+void vtd_nest_unset_device(struct vtd *vtd, struct viommu_pci_id id)
+{
+    struct vtd_assigned *assigned = find_device(vtd, id);
+
+    if (assigned)
+        remove_device(assigned);
 }
 
 /* Guest memory */
@@ -516,7 +522,7 @@ void vtd_nest_destroy(struct vtd *vtd)
 
     pthread_mutex_lock(&vtd->lock);
     while ((assigned = TAILQ_FIRST(&nest->devices)))
-        vtd_nest_unset_device(vtd, assigned->id);
+        remove_device(assigned); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the list */
     pthread_mutex_unlock(&vtd->lock);
     memory_listener_unregister(vtd->options.memory, &nest->listener);
     free(nest->ranges);
