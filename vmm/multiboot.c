@@ -89,7 +89,8 @@ static int check_header(const struct vmm_file *kernel, struct viommu_error *err)
 {
     struct multiboot_header header;
 
-    find_header(kernel, &header);
+    if (!find_header(kernel, &header))
+        return vmm_fail(err, ENOEXEC, "the kernel '%s' has no multiboot header", kernel->path);
     if (header.flags & HEADER_REQUIRED & ~(HEADER_ALIGN_MODULES | HEADER_MEMORY_INFO))
         return vmm_fail(err, ENOTSUP,
                         "the multiboot kernel '%s' requires features 0x%x; this VMM has page-"
