@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/rcu.h"
@@ -23,10 +24,11 @@ struct vtd_function *vtd_function_find(const struct vtd *vtd, uint16_t requester
 
 static struct vtd_function *function_create(struct vtd *vtd, uint16_t requester_id)
 {
-    struct vtd_function *function = calloc(1, sizeof(*function));
+    struct vtd_function *function = aligned_alloc(VTD_CACHE_LINE, sizeof(*function));
 
     if (!function)
         return NULL;
+    memset(function, 0, sizeof(*function));
     function->vtd = vtd;
     function->requester_id = requester_id;
     if (dma_space_create(&function->space, vtd->options.memory, &vtd_space_ops, function)) {
@@ -54,8 +56,11 @@ struct vtd_function *vtd_function_get(struct vtd *vtd, uint16_t requester_id)
         function = bus[requester_id & 0xff];
         if (!function) {
             function = function_create(vtd, requester_id);
-            if (function)
+            if (function) {
+                function->next = vtd->all_functions;
+                rcu_publish(vtd->all_functions, function);
                 rcu_publish(bus[requester_id & 0xff], function);
+            }
         }
     }
     pthread_mutex_unlock(&vtd->functions_lock);
@@ -64,16 +69,10 @@ struct vtd_function *vtd_function_get(struct vtd *vtd, uint16_t requester_id)
 
 void vtd_for_each_function(struct vtd *vtd, vtd_function_fn *fn, void *opaque)
 {
-    for (unsigned int bus = 0; bus < 256; bus++) {
-        struct vtd_function **devfns = rcu_read(vtd->functions[bus]);
+    struct vtd_function *function;
 
-        for (unsigned int devfn = 0; devfns && devfn < DEVFNS; devfn++) {
-            struct vtd_function *function = rcu_read(devfns[devfn]);
-
-            if (function)
-                fn(function, opaque);
-        }
-    }
+    for (function = rcu_read(vtd->all_functions); function; function = function->next)
+        fn(function, opaque);
 }
 
 static struct viommu_dma_space *pci_get_address_space(void *opaque, struct viommu_pci_id alias)

@@ -470,7 +470,7 @@ static void space_walk(struct viommu_dma_space *space, const struct viommu_dma_r
     struct viommu_dma_request own = *request;
 
     own.requester_id = function->requester_id;
-    vtd_count(function->vtd, walks);
+    __atomic_fetch_add(&function->walks, 1, __ATOMIC_RELAXED);
     if (__atomic_load_n(&function->assigned, __ATOMIC_RELAXED))
         vtd_count(function->vtd, assigned_emulated);
     vtd_translate(function->vtd, &own, translation);

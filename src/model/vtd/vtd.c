@@ -7,21 +7,19 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/rcu.h"
 
 static void free_functions(struct vtd *vtd)
 {
-    for (unsigned int bus = 0; bus < 256; bus++) {
-        if (!vtd->functions[bus])
-            continue;
-        for (unsigned int devfn = 0; devfn < 256; devfn++) {
-            struct vtd_function *function = vtd->functions[bus][devfn];
+    struct vtd_function *function, *next;
 
-            if (function)
-                viommu_dma_space_destroy(function->space);
-            free(function);
-        }
-        free(vtd->functions[bus]);
+    for (function = vtd->all_functions; function; function = next) {
+        next = function->next;
+        viommu_dma_space_destroy(function->space);
+        free(function);
     }
+    for (unsigned int bus = 0; bus < 256; bus++)
+        free(vtd->functions[bus]);
 }
 
 static void free_unit(struct vtd *vtd)
@@ -69,6 +67,16 @@ static uint64_t vtd_mmio_size(const struct viommu *viommu)
     return vtd_options_mmio_size(&((const struct vtd *)viommu)->options);
 }
 
+static uint64_t count_walks(const struct vtd *vtd)
+{
+    const struct vtd_function *function;
+    uint64_t walks = 0;
+
+    for (function = rcu_read(vtd->all_functions); function; function = function->next)
+        walks += __atomic_load_n(&function->walks, __ATOMIC_RELAXED);
+    return walks;
+}
+
 static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stats)
 {
     const struct vtd *vtd = (const struct vtd *)viommu;
@@ -76,8 +84,10 @@ static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stat
     const uint64_t *from = (const uint64_t *)&vtd->stats;
     uint64_t *to = (uint64_t *)stats;
 
-    for (size_t i = sizeof(size_t) / sizeof(*to); i < size / sizeof(*to); i++)
+    for (size_t i = offsetof(struct viommu_stats, walks) / sizeof(*to); i < size / sizeof(*to); i++)
         to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    if (size >= offsetof(struct viommu_stats, walks) + sizeof(stats->walks))
+        stats->walks = count_walks(vtd);
 }
 
 static const struct viommu_model_ops vtd_ops = {

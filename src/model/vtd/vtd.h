@@ -48,6 +48,8 @@
 #define VTD_TTM_RESERVED        2
 #define VTD_TTM_ABORT           3
 
+#define VTD_CACHE_LINE 64
+
 struct vtd;
 struct vtd_assigned;
 
@@ -58,6 +60,10 @@ struct vtd_function {
     uint16_t requester_id;
     struct viommu_dma_space *space;
     struct vtd_assigned *assigned; /* under vtd->lock, but for its being NULL or not */
+    struct vtd_function *next;     /* in vtd->all_functions */
+    /* On a line of its own: threads that miss in different functions share no memory that they
+     * write. */
+    uint64_t walks __attribute__((aligned(VTD_CACHE_LINE)));
 };
 
 struct vtd_nest; /* nest.c: the host side of this unit */
@@ -79,7 +85,8 @@ struct vtd {
 
     struct vtd_function *
         *functions[256]; /* by bus, then devfn; published, never removed before destroy */
-    pthread_mutex_t functions_lock; /* adding to it */
+    struct vtd_function *all_functions; /* the same, linked */
+    pthread_mutex_t functions_lock;     /* adding to them */
 
     struct vtd_pending *pending; /* invalidate.c: marked, not yet drained */
     struct vtd_nest *nest;
