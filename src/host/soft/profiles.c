@@ -237,7 +237,7 @@ int soft_profile_find(const char *name, struct viommu_host_hw_info *info,
             return 0;
         }
     }
-    ret = error_set(error, -ENOENT, "There is no host profile \"%s\"; known are %s", name,
+    ret = error_set(error, -ENOENT, "there is no host profile '%s'; known are %s", name,
                     profiles[0].name);
     for (size_t i = 1; i < PROFILE_COUNT; i++)
         error_append(error, ", %s", profiles[i].name);
