@@ -195,15 +195,19 @@ static void work_chase(struct bench_machine *machine, unsigned int index, uint64
     __asm__ volatile("" : : "r"(sum)); /* keep the reads */
 }
 
-static void work_invalidate(struct bench_machine *machine, unsigned int index, uint64_t operations)
+/* A unit has one queue, so each thread has a unit of its own. */
+static void work_invalidate(struct bench_machine *machines, unsigned int index, uint64_t operations)
 {
-    (void)index;
+    struct bench_machine *machine = &machines[index];
+
     for (uint64_t i = 0; i < operations; i += BATCH)
         bench_machine_invalidate(machine, BENCH_PAGES + (unsigned int)(i % 4096), BATCH);
 }
 
-static void work_attach(struct bench_machine *machine, unsigned int index, uint64_t operations)
+/* As a guest has one host, each thread has a guest and a host of its own. */
+static void work_attach(struct bench_machine *machines, unsigned int index, uint64_t operations)
 {
+    struct bench_machine *machine = &machines[index];
     struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
     struct viommu_assigned_device *assigned;
     struct viommu_soft_device *device;
@@ -216,7 +220,7 @@ static void work_attach(struct bench_machine *machine, unsigned int index, uint6
     bench_check(viommu_assign_create(&assign, host, machine->memory, NULL, &error), &error);
     for (uint64_t i = 0; i < operations; i++) {
         bench_check(
-            viommu_assign_attach(assign, machine->functions[index], ATTACH_NAME, &assigned, &error),
+            viommu_assign_attach(assign, machine->functions[0], ATTACH_NAME, &assigned, &error),
             &error);
         viommu_assign_detach(assigned);
     }
@@ -252,26 +256,28 @@ static const struct benchmark nested[] = {
     {"nested walk, 4 + 4 levels", work_walk, CPU, BENCH_THREADS, 500000},
 };
 static const struct benchmark few_cached = {"invalidation descriptor, 1 page cached",
-                                            work_invalidate, CLOCK, 1, 64000};
+                                            work_invalidate, CLOCK, BENCH_THREADS, 64000};
 static const struct benchmark all_cached = {"invalidation descriptor, IOTLB full", work_invalidate,
-                                            CLOCK, 1, 64000};
-static const struct benchmark attach = {"attach and detach (simulated host)", work_attach, CLOCK, 1,
-                                        2000};
+                                            CLOCK, BENCH_THREADS, 64000};
+static const struct benchmark attach = {"attach and detach (simulated host)", work_attach, CLOCK,
+                                        BENCH_THREADS, 2000};
 
 /* The cost of a page-selective invalidation must not grow with what is cached. */
-static void measure_invalidation(void)
+static void measure_control(void)
 {
-    struct bench_machine machine;
+    struct bench_machine machines[BENCH_THREADS];
 
-    bench_machine_create(&machine, BENCH_FIRST_STAGE);
-    translate_pages(&machine, 0, 1, 1, 1);
-    translate_pages(&machine, 1, 1, 1, 1);
-    measure(&machine, &few_cached);
-    work_walk(&machine, 0, BENCH_PAGES);
-    work_walk(&machine, 1, BENCH_PAGES);
-    measure(&machine, &all_cached);
-    measure(&machine, &attach);
-    bench_machine_destroy(&machine);
+    for (unsigned int i = 0; i < BENCH_THREADS; i++) {
+        bench_machine_create(&machines[i], BENCH_FIRST_STAGE);
+        translate_pages(&machines[i], 0, 1, 1, 1);
+    }
+    measure(machines, &few_cached);
+    for (unsigned int i = 0; i < BENCH_THREADS; i++)
+        work_walk(&machines[i], 0, BENCH_PAGES);
+    measure(machines, &all_cached);
+    measure(machines, &attach);
+    for (unsigned int i = 0; i < BENCH_THREADS; i++)
+        bench_machine_destroy(&machines[i]);
 }
 
 static void print_table(void)
@@ -324,7 +330,7 @@ int main(int argc, char **argv)
     measure_mode(BENCH_FIRST_STAGE, first_stage, COUNT(first_stage));
     measure_mode(BENCH_SECOND_STAGE, second_stage, COUNT(second_stage));
     measure_mode(BENCH_NESTED, nested, COUNT(nested));
-    measure_invalidation();
+    measure_control();
     if (json)
         print_json();
     else
