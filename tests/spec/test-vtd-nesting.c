@@ -163,6 +163,26 @@ static void every_invalidation_reaches_the_host(void **state)
     }
 }
 
+/* The pages of an IOTLB invalidation are of a second stage: of a first stage everything goes. */
+static void second_stage_pages_drop_the_first_stage(void **state)
+{
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = assigned_start_nested(&assigned, "");
+    assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_A);
+    assigned_set_page(&assigned, root, 4, PAGE_B | FS_ALL);
+    assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN + 1, 0x1000, 0);
+    assigned_wait(&assigned);
+    assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_A);
+    assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, 0x1000, 0);
+    assigned_wait(&assigned);
+    assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_B);
+    assert_string_equal(assigned.trace, "invalidate");
+    assigned_destroy(&assigned);
+}
+
 static void one_host_call_for_a_batch(void **state)
 {
     struct viommu_host_stats stats = {.size = sizeof(stats)};
@@ -558,6 +578,9 @@ static const struct spec_rule rules[] = {
      "A batch that is too long becomes one invalidation of everything.", a_large_batch_collapses},
     {"VTD-NEST-INV-5", "6.5.2.8", "An invalidation that the host does not do blocks the device.",
      a_failed_invalidation_is_tried_once_more},
+    {"VTD-NEST-INV-6", "6.5.2.3",
+     "Second-stage pages of a domain drop all that a first stage made of it.",
+     second_stage_pages_drop_the_first_stage},
     {"VTD-NEST-BLOCK-1", "6.5.2", "A device that cannot be detached is taken away from the host.",
      blocking_cannot_fail},
     {"VTD-NEST-RESET-1", "11.4.4", "Reset leaves assigned devices with guest physical addresses.",

@@ -169,11 +169,14 @@ static void tables_changed(struct vtd_assigned *assigned, const struct vtd_inval
     drop_blocked_pasids(assigned);
 }
 
-/* Pages that may have changed */
-
+/*
+ * Pages that may have changed. The pages of an IOTLB invalidation are those of a second stage; what
+ * a first stage made of the domain goes altogether (VT-d 5.0, 6.5.2.3), as in translate.c.
+ */
 static void pages_changed(struct nest_binding *binding, const struct vtd_invalidation *what)
 {
-    bool pages = what->scope == VTD_SCOPE_PAGES;
+    bool pages = what->scope == VTD_SCOPE_PAGES &&
+                 (what->kind == VTD_INVALIDATE_PIOTLB || binding->target.state != NEST_BOUND);
 
     if (!binding->by_entry)
         return;
