@@ -56,7 +56,9 @@ static void cap_widths(void **state)
     assert_int_equal(cap("", VTD_CAP_MGAW), 47);
     assert_int_equal(cap("", VTD_CAP_SAGAW), 6);
     assert_int_equal(cap("aw=39,haw=39", VTD_CAP_MGAW), 38);
-    assert_int_equal(cap("aw=39,haw=39", VTD_CAP_SAGAW), 2);
+    /* A first stage has 4 levels, also where MGAW is 39. */
+    assert_int_equal(cap("aw=39,haw=39", VTD_CAP_SAGAW), 6);
+    assert_int_equal(cap("aw=39,haw=39,scalable=off", VTD_CAP_SAGAW), 2);
 }
 
 static void cap_domains(void **state)
@@ -197,7 +199,8 @@ static void properties_apart(void **state)
         {"", "domain-bits=8", BIT64(2) /* 6 -> 2 */, 0},
         {"", "fault-records=16", BIT64(43) /* 7 -> 15 */, 0},
         {"", "haw=40", 0, 0},
-        {"haw=39", "haw=39,aw=39", BIT64(10) | BIT64(19) | BIT64(16), 0},
+        {"haw=39", "haw=39,aw=39", BIT64(19) | BIT64(16), 0},
+        {"scalable=off,haw=39", "scalable=off,haw=39,aw=39", BIT64(10) | BIT64(19) | BIT64(16), 0},
         {"", "pt=off", 0, VTD_ECAP_PT},
         {"", "snoop-control=off", 0, VTD_ECAP_SC},
         {"", "coherent=off", 0, VTD_ECAP_C | VTD_ECAP_SMPWCS},
@@ -346,7 +349,7 @@ static void promise(void **state)
 
 static const struct spec_rule rules[] = {
     {"VTD-11.4.2-1", "11.4.2",
-     "MGAW and SAGAW tell the second-stage widths: 39, or 39 and 48 bits.", cap_widths},
+     "MGAW tells the width, SAGAW the levels: 3, and 4 with 48 bits or a first stage.", cap_widths},
     {"VTD-11.4.2-2", "11.4.2", "ND tells the domain-ID width in steps of two bits from four.",
      cap_domains},
     {"VTD-11.4.2-3", "11.4.2", "SSLPS and FS1GP tell the large pages of each stage.", cap_pages},

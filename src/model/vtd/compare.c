@@ -43,8 +43,6 @@ static const struct flag_rule flag_rules[] = {
     {PROPERTY(large_1g), NESTING, 0, VTD_CAP_FS1GP, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
     {PROPERTY(supervisor), NESTING, 1, VTD_ECAP_SRS,
      "supervisor requests: host ECAP.SRS=0 (supervisor=off)"},
-    {PROPERTY(execute), NESTING, 1, VTD_ECAP_ERS,
-     "execute requests: host ECAP.ERS=0 (execute=off)"},
     {PROPERTY(extended_accessed), NESTING, 1, VTD_ECAP_EAFS,
      "extended-accessed: host ECAP.EAFS=0 (extended-accessed=off)"},
     {PROPERTY(coherent), NESTING, 1, VTD_ECAP_SMPWCS,
@@ -141,6 +139,8 @@ static void compare_model(struct comparison *comparison)
     if (!options->caching_mode)
         mismatch(comparison,
                  "caching mode: off, so new mappings would stay unseen (caching-mode=on)");
+    if (options->execute)
+        mismatch(comparison, "execute requests: hosts are not told ERE and NXE (execute=off)");
     if (options->dirty_tracking)
         mismatch(comparison, "accessed/dirty bits: hosts set none in guest tables (ad=off)");
     if (options->scalable && options->first_stage && !comparison->nests)

@@ -120,13 +120,24 @@ static const struct property *find(const char *key, size_t length)
     return NULL;
 }
 
-VIOMMU_EXPORT void viommu_vtd_options_init(struct viommu_vtd_options *options)
+/* Of a struct of this library, as much as fits into the caller's. */
+static void hand_back(struct viommu_vtd_options *options, size_t size,
+                      struct viommu_vtd_options *ours)
 {
-    memset(options, 0, sizeof(*options));
-    options->size = sizeof(*options);
-    options->mmio_base = 0xfed90000;
+    ours->size = size;
+    memcpy(options, ours, size < sizeof(*ours) ? size : sizeof(*ours));
+}
+
+void viommu_vtd_options_init_sized(struct viommu_vtd_options *options, size_t size)
+{
+    struct viommu_vtd_options defaults = {.mmio_base = 0xfed90000};
+
+    if (size < sizeof(options->size))
+        return;
     for (size_t i = 0; i < COUNT(properties); i++)
-        set(options, &properties[i], properties[i].initial);
+        set(&defaults, &properties[i], properties[i].initial);
+    memset(options, 0, size);
+    hand_back(options, size, &defaults);
 }
 
 static int unknown_key(const char *key, size_t length, struct viommu_error *error)
@@ -172,6 +183,21 @@ static int parse_value(struct viommu_vtd_options *options, const struct property
     return 0;
 }
 
+/* Whether the caller's struct, of the header that it was compiled with, has the property. */
+static int check_known(const struct property *property, size_t size, struct viommu_error *error)
+{
+    static const size_t lengths[] = {
+        [ON_OFF] = sizeof(bool), [NUMBER8] = sizeof(uint8_t), [NUMBER16] = sizeof(uint16_t)};
+
+    if (property->offset + lengths[property->kind] <= size)
+        return 0;
+    return error_set(
+        error, -EINVAL,
+        "vtd property %s is newer than the %zu bytes of struct viommu_vtd_options that "
+        "this program was compiled with; rebuild it with this libviommu's headers",
+        property->key, size);
+}
+
 /*
  * What the string did not name follows what it did: a property that needs one which was switched
  * off goes off with it, and guest addresses are no wider than the second stage.
@@ -190,10 +216,9 @@ static void follow(struct viommu_vtd_options *options, uint64_t named)
         options->host_address_width = options->address_width;
 }
 
-VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,
-                                           struct viommu_error *error)
+static int parse_properties(struct viommu_vtd_options *parsed, size_t size, const char *string,
+                            struct viommu_error *error)
 {
-    struct viommu_vtd_options parsed = *options;
     uint64_t named = 0;
 
     while (*string) {
@@ -208,8 +233,10 @@ VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, c
             return error_set(error, -EINVAL, "vtd property %s has no value; write %s=%s",
                              property->key, property->key,
                              property->kind == ON_OFF ? "on or off" : "a number");
-        ret =
-            parse_value(&parsed, property, string + key_length + 1, length - key_length - 1, error);
+        ret = check_known(property, size, error);
+        if (!ret)
+            ret = parse_value(parsed, property, string + key_length + 1, length - key_length - 1,
+                              error);
         if (ret)
             return ret;
         named |= BIT64(property - properties);
@@ -218,9 +245,22 @@ VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, c
             return error_set(error, -EINVAL, "vtd properties end with a comma; remove it");
     }
     if (named)
-        follow(&parsed, named);
-    *options = parsed;
+        follow(parsed, named);
     return 0;
+}
+
+int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,
+                             struct viommu_error *error)
+{
+    struct viommu_vtd_options parsed;
+    int ret =
+        error_copy_options(&parsed, sizeof(parsed), options, "struct viommu_vtd_options", error);
+
+    if (!ret)
+        ret = parse_properties(&parsed, options->size, string, error);
+    if (!ret)
+        hand_back(options, options->size, &parsed);
+    return ret;
 }
 
 struct check {
@@ -324,9 +364,13 @@ static uint64_t flag(bool condition, uint64_t bit)
     return condition ? bit : 0;
 }
 
+/*
+ * A first stage has 4 levels whatever MGAW is, and Linux makes one only when SAGAW has 4 levels: so
+ * do client machines, with MGAW 39 and SAGAW 48.
+ */
 uint64_t vtd_options_cap(const struct viommu_vtd_options *options)
 {
-    bool wide = options->address_width >= 48;
+    bool wide = options->address_width >= 48 || options->first_stage;
     uint64_t pages = (options->large_2m ? 1 : 0) | (options->large_1g ? 2 : 0);
 
     return field_prep(VTD_CAP_ND, (options->domain_bits - 4u) / 2) |
