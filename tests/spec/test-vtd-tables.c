@@ -157,7 +157,7 @@ static void context_width(void **state)
         guest_read_faults(&guest, GUEST_DATA, 0x03);
     }
     guest_destroy(&guest);
-    context = legacy_start(&guest, "aw=39,haw=36");
+    context = legacy_start(&guest, "scalable=off,aw=39,haw=36");
     guest_read_faults(&guest, GUEST_DATA, 0x03);
     guest_destroy(&guest);
 }
