@@ -53,24 +53,41 @@ struct viommu_vtd_options {
     bool snoop_control;     /**< [snoop-control=on] ECAP.SC */
 };
 
+/**
+ * What viommu_vtd_options_init() calls, and what other languages do: write the defaults into the
+ * first `size` bytes and not beyond. Less than sizeof(size_t) writes nothing, which
+ * viommu_vtd_create() refuses. Any thread.
+ * @param size  sizeof the struct that the caller was compiled with; becomes options->size
+ */
+VIOMMU_EXPORT void viommu_vtd_options_init_sized(struct viommu_vtd_options *options, size_t size);
+
 /** Fill in the defaults above. memory stays NULL, mmio_base becomes 0xfed90000. */
-VIOMMU_EXPORT void viommu_vtd_options_init(struct viommu_vtd_options *options);
+static inline void viommu_vtd_options_init(struct viommu_vtd_options *options)
+{
+    viommu_vtd_options_init_sized(options, sizeof(*options));
+}
 
 /**
  * Change properties by a string "key=value,key=value"; the names are those in brackets above,
  * values are on, off or numbers. An empty string changes nothing. A property that needs another
  * which the string switches off goes off with it, unless the string names it too; likewise haw
- * becomes no wider than aw.
- * @return 0, -EINVAL (unknown key, lists the known ones; bad value, says the range)
+ * becomes no wider than aw. On failure nothing is changed. Any thread.
+ * @param options  begun with viommu_vtd_options_init(); nothing beyond options->size is read or
+ *                 written, and a property that lies there is refused
+ * @return 0, -EINVAL (unknown key, lists the known ones; bad value, says the range; a property that
+ *         is newer than the caller's struct; no size), -E2BIG (options use what this library does
+ *         not know)
  */
 VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, const char *string,
                                            struct viommu_error *error);
 
 /**
  * Create a unit. The properties are checked together; a contradiction names the rule that it
- * breaks.
- * @param options  copied
- * @return 0, -EINVAL, -ENOMEM
+ * breaks. Any thread.
+ * @param out      receives the unit; the caller ends it with viommu_destroy()
+ * @param options  copied; what they point to is borrowed until the unit is destroyed
+ * @return 0, -EINVAL (a contradiction, a value out of range, no size), -E2BIG (options use what
+ *         this library does not know), -ENOMEM
  */
 VIOMMU_EXPORT int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *options,
                                     struct viommu_error *error);

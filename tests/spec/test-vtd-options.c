@@ -2,6 +2,7 @@
 /* Properties, their contradictions, and the capability registers that follow from them. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <viommu/acpi.h>
 
@@ -301,6 +302,47 @@ static void parse_all_or_nothing(void **state)
     assert_int_equal(after.host_address_width, 40);
 }
 
+/* A program that was compiled when the struct ended before `snoop_control`, or later than ours. */
+static void other_sizes(void **state)
+{
+    const size_t older = offsetof(struct viommu_vtd_options, snoop_control);
+    const size_t newer = sizeof(struct viommu_vtd_options) + 16;
+    struct viommu_vtd_options *options = malloc(older);
+    struct viommu_error error;
+    char *bytes;
+
+    (void)state;
+    assert_non_null(options);
+    viommu_vtd_options_init_sized(options, older);
+    assert_int_equal(options->size, older);
+    assert_true(options->drain);
+    assert_int_equal(viommu_vtd_options_parse(options, "pt=off,drain=off", &error), 0);
+    assert_int_equal(options->size, older);
+    assert_false(options->pass_through || options->drain);
+    assert_int_equal(viommu_vtd_options_parse(options, "pt=on,snoop-control=on", &error), -EINVAL);
+    assert_non_null(strstr(error.message, "snoop-control is newer than the"));
+    assert_false(options->pass_through);
+    free(options);
+
+    options = malloc(newer);
+    assert_non_null(options);
+    bytes = memset(options, 0xff, newer);
+    viommu_vtd_options_init_sized(options, newer);
+    assert_int_equal(options->size, newer);
+    assert_int_equal(viommu_vtd_options_parse(options, "snoop-control=off", &error), 0);
+    assert_int_equal(options->size, newer);
+    assert_int_equal(bytes[newer - 1], 0);
+    bytes[newer - 1] = 1;
+    assert_int_equal(viommu_vtd_options_parse(options, "pt=off", &error), -E2BIG);
+    assert_int_equal(bytes[newer - 1], 1);
+
+    options->size = 0;
+    viommu_vtd_options_init_sized(options, sizeof(options->size) - 1);
+    assert_int_equal(options->size, 0);
+    assert_int_equal(viommu_vtd_options_parse(options, "pt=off", &error), -EINVAL);
+    free(options);
+}
+
 static void place(void **state)
 {
     struct viommu_error error;
@@ -377,6 +419,8 @@ static const struct spec_rule rules[] = {
      parse_all_or_nothing},
     {"VTD-OPTIONS-4", "11.4.3",
      "What a property string does not name gives way to what it switches off.", properties_follow},
+    {"VTD-OPTIONS-5", "11.4.3",
+     "Nothing beyond the caller's struct is read, written or set by a property.", other_sizes},
     {"VTD-11.1-1", "11.1",
      "The register base is aligned to the register space and within the address width.", place},
     {"VTD-OPTIONS-3", "11.4.3",
