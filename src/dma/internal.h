@@ -57,6 +57,10 @@ enum viommu_dma_status dma_resolve_host(struct viommu_dma_space *space,
                                         const struct viommu_dma_request *request,
                                         struct dma_piece *piece, void **host);
 
+/* What the memory allows of a piece that was translated into it. */
+enum viommu_dma_status dma_fit_memory(const struct viommu_dma_request *request,
+                                      struct dma_piece *piece, uint64_t available, uint32_t flags);
+
 /* Write what a piece says into a result, but for its length. */
 void dma_result_set(struct viommu_dma_result *result, const struct dma_piece *piece,
                     enum viommu_dma_status status);

@@ -63,14 +63,21 @@ static enum viommu_dma_status mapping_make(struct viommu_dma_space *space,
 {
     const uint8_t memory_access = VIOMMU_DMA_READ | VIOMMU_DMA_WRITE;
     const struct dma_translation *translation = &piece->translation;
-    enum viommu_dma_status status = dma_resolve_host(space, request, piece, &public->host);
+    enum viommu_dma_status status = dma_resolve(space, request, piece);
     struct memory_hold *hold;
+    uint64_t available = 0;
+    uint32_t flags = 0;
 
     if (status != VIOMMU_DMA_OK)
         return status;
-    hold = memory_hold(space->memory, translation->gpa);
+    hold = memory_hold(space->memory, translation->gpa, &public->host, &available, &flags);
     if (!hold)
         return VIOMMU_DMA_NO_MEMORY;
+    status = dma_fit_memory(request, piece, available, flags);
+    if (status != VIOMMU_DMA_OK) {
+        memory_release(hold);
+        return status;
+    }
     public->length = piece->length;
     public->gpa = translation->gpa;
     public->permissions = request->access & memory_access;

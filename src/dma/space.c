@@ -139,6 +139,16 @@ enum viommu_dma_status dma_resolve(struct viommu_dma_space *space,
     return piece->translation.status;
 }
 
+enum viommu_dma_status dma_fit_memory(const struct viommu_dma_request *request,
+                                      struct dma_piece *piece, uint64_t available, uint32_t flags)
+{
+    if (flags & VIOMMU_MEMORY_READONLY && request->access & VIOMMU_DMA_WRITE)
+        return VIOMMU_DMA_READONLY;
+    if (piece->length > available)
+        piece->length = available;
+    return VIOMMU_DMA_OK;
+}
+
 enum viommu_dma_status dma_resolve_host(struct viommu_dma_space *space,
                                         const struct viommu_dma_request *request,
                                         struct dma_piece *piece, void **host)
@@ -152,11 +162,7 @@ enum viommu_dma_status dma_resolve_host(struct viommu_dma_space *space,
     *host = memory_lookup(space->memory, piece->translation.gpa, &available, &flags);
     if (!*host)
         return VIOMMU_DMA_NO_MEMORY;
-    if (flags & VIOMMU_MEMORY_READONLY && request->access & VIOMMU_DMA_WRITE)
-        return VIOMMU_DMA_READONLY;
-    if (piece->length > available)
-        piece->length = available;
-    return VIOMMU_DMA_OK;
+    return dma_fit_memory(request, piece, available, flags);
 }
 
 void dma_space_invalidate(struct viommu_dma_space *space, const struct dma_invalidation *what)

@@ -313,7 +313,18 @@ int viommu_memory_remove(struct viommu_memory *memory, uint64_t gpa, struct viom
     return 0;
 }
 
-struct memory_hold *memory_hold(const struct viommu_memory *memory, uint64_t gpa)
+static void *entry_describe(const struct map_entry *entry, uint64_t gpa, uint64_t *available,
+                            uint32_t *flags)
+{
+    if (available)
+        *available = entry->size - (gpa - entry->gpa);
+    if (flags)
+        *flags = entry->flags;
+    return entry->host + (gpa - entry->gpa);
+}
+
+struct memory_hold *memory_hold(const struct viommu_memory *memory, uint64_t gpa, void **host,
+                                uint64_t *available, uint32_t *flags)
 {
     const struct map_entry *entry = map_find(rcu_read(memory->map), gpa);
     struct memory_hold *region;
@@ -322,8 +333,10 @@ struct memory_hold *memory_hold(const struct viommu_memory *memory, uint64_t gpa
         return NULL;
     region = entry->region;
     __atomic_fetch_add(&region->count, 1, __ATOMIC_SEQ_CST);
-    if (!__atomic_load_n(&region->leaving, __ATOMIC_SEQ_CST))
+    if (!__atomic_load_n(&region->leaving, __ATOMIC_SEQ_CST)) {
+        *host = entry_describe(entry, gpa, available, flags);
         return region;
+    }
     /* Nobody waits for this one: the remover looks at the count after this read-side section. */
     __atomic_fetch_sub(&region->count, 1, __ATOMIC_SEQ_CST);
     return NULL;
@@ -346,13 +359,7 @@ void *memory_lookup(const struct viommu_memory *memory, uint64_t gpa, uint64_t *
 {
     const struct map_entry *entry = map_find(rcu_read(memory->map), gpa);
 
-    if (!entry)
-        return NULL;
-    if (available)
-        *available = entry->size - (gpa - entry->gpa);
-    if (flags)
-        *flags = entry->flags;
-    return entry->host + (gpa - entry->gpa);
+    return entry ? entry_describe(entry, gpa, available, flags) : NULL;
 }
 
 /* Tell one listener that the first `count` ranges go, the last one first. */

@@ -57,11 +57,13 @@ void memory_listener_unregister(struct viommu_memory *memory, struct memory_list
 
 /*
  * Hold the range at gpa for longer than a read-side section: memory_remove() waits until it was
- * released. Call hold within a read-side section. NULL: no memory. A dma mapping registers a
+ * released. Call hold within a read-side section. NULL: no memory. What is held is told as by
+ * memory_lookup(), of which another call might find another range. A dma mapping registers a
  * memory_listener to be told (remove) that it must let go.
  */
 struct memory_hold;
-struct memory_hold *memory_hold(const struct viommu_memory *memory, uint64_t gpa);
+struct memory_hold *memory_hold(const struct viommu_memory *memory, uint64_t gpa, void **host,
+                                uint64_t *available, uint32_t *flags);
 void memory_release(struct memory_hold *hold);
 
 #endif

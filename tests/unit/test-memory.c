@@ -315,10 +315,18 @@ static void *remove_high(void *opaque)
 static struct memory_hold *hold_high(struct fixture *fixture)
 {
     struct memory_hold *hold;
+    uint64_t available;
+    uint32_t flags;
+    void *host;
 
     rcu_enter();
-    hold = memory_hold(fixture->memory, HIGH + PAGE);
+    hold = memory_hold(fixture->memory, HIGH + PAGE, &host, &available, &flags);
     rcu_exit();
+    if (hold) {
+        assert_ptr_equal(host, fixture->high + PAGE);
+        assert_int_equal(available, PAGE);
+        assert_int_equal(flags, 0);
+    }
     return hold;
 }
 
@@ -395,9 +403,10 @@ static void nobody_holds_what_is_leaving(void **state)
 static void refuses_to_hold_nothing(void **state)
 {
     struct fixture *fixture = *state;
+    void *host;
 
     rcu_enter();
-    assert_null(memory_hold(fixture->memory, ROM + PAGE));
+    assert_null(memory_hold(fixture->memory, ROM + PAGE, &host, NULL, NULL));
     rcu_exit();
 }
 
