@@ -35,7 +35,8 @@ static int header_check(const struct vmm_file *kernel, const struct setup_header
                         kernel->path, header->version >> 8, header->version & 0xff);
     *setup_size = ((header->setup_sects ? header->setup_sects : 4) + 1) * SECTOR;
     needed = *setup_size + (uint64_t)header->syssize * 16;
-    if (kernel->size < needed && needed - kernel->size >= 16)
+    /* The last paragraph need not be whole, but there must be something behind the setup part. */
+    if (kernel->size <= *setup_size || (kernel->size < needed && needed - kernel->size >= 16))
         return vmm_fail(err, ENOEXEC,
                         "the kernel '%s' is truncated: its header promises %llu bytes, the file "
                         "has %llu",

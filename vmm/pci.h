@@ -174,6 +174,13 @@ bool vmm_pci_msi_enabled(struct vmm_pci_function *fn);
 bool vmm_pci_msix_enabled(struct vmm_pci_function *fn);
 void vmm_pci_set_intx(struct vmm_pci_function *fn, bool level);
 
+/*
+ * The contents of configuration space once the guest runs, without effects; size is 1, 2 or 4. Take
+ * the host bridge's lock.
+ */
+uint32_t vmm_pci_config_load(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
+void vmm_pci_config_store32(struct vmm_pci_function *fn, unsigned int offset, uint32_t value);
+
 /* Whether the guest lets the function be a bus master; without it, DMA and MSI do not happen. */
 bool vmm_pci_bus_master(const struct vmm_pci_function *fn);
 

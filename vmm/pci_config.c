@@ -18,17 +18,31 @@ static bool is_watched(const struct vmm_pci_function *fn, unsigned int offset, u
     return memchr(fn->watched + offset, 1, size) != NULL;
 }
 
-uint32_t vmm_pci_config_read(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
+uint32_t vmm_pci_config_load(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
 {
     struct vmm_pci_host *pci = fn->vm->pci;
     uint32_t value = 0;
 
-    if (fn->ops->config_read && is_watched(fn, offset, size))
-        fn->ops->config_read(fn, offset, size);
     pthread_mutex_lock(&pci->lock);
     memcpy(&value, fn->config + offset, size);
     pthread_mutex_unlock(&pci->lock);
     return value;
+}
+
+void vmm_pci_config_store32(struct vmm_pci_function *fn, unsigned int offset, uint32_t value)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+
+    pthread_mutex_lock(&pci->lock);
+    vmm_pci_put32(fn->config, offset, value);
+    pthread_mutex_unlock(&pci->lock);
+}
+
+uint32_t vmm_pci_config_read(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
+{
+    if (fn->ops->config_read && is_watched(fn, offset, size))
+        fn->ops->config_read(fn, offset, size);
+    return vmm_pci_config_load(fn, offset, size);
 }
 
 /* Configuration space goes back to its power-on contents: no address, no decoding, no interrupts.

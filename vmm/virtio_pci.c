@@ -132,18 +132,18 @@ static void virtio_bar_write(struct vmm_pci_function *fn, unsigned int bar, uint
  * The window into BAR 0 that lies in configuration space (virtio 1.2, 4.1.4.9): whether the access
  * touches its data register, and what that register stands for now.
  */
-static bool window_target(const struct vmm_virtio *virtio, unsigned int offset, unsigned int size,
+static bool window_target(struct vmm_virtio *virtio, unsigned int offset, unsigned int size,
                           uint32_t *bar_offset, uint32_t *length)
 {
     unsigned int cap = virtio->pci_cfg_offset;
     unsigned int data = cap + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data);
-    const uint8_t *config = virtio->fn.config;
+    struct vmm_pci_function *fn = &virtio->fn;
 
     if (offset >= data + 4 || offset + size <= data)
         return false;
-    *bar_offset = vmm_pci_get32(config, cap + VIRTIO_PCI_CAP_OFFSET);
-    *length = vmm_pci_get32(config, cap + VIRTIO_PCI_CAP_LENGTH);
-    return config[cap + VIRTIO_PCI_CAP_BAR] == 0 &&
+    *bar_offset = vmm_pci_config_load(fn, cap + VIRTIO_PCI_CAP_OFFSET, 4);
+    *length = vmm_pci_config_load(fn, cap + VIRTIO_PCI_CAP_LENGTH, 4);
+    return vmm_pci_config_load(fn, cap + VIRTIO_PCI_CAP_BAR, 1) == 0 &&
            (*length == 1 || *length == 2 || *length == 4) && *bar_offset % *length == 0 &&
            *bar_offset < STRUCTURES_END;
 }
@@ -154,9 +154,9 @@ static void virtio_config_read(struct vmm_pci_function *fn, unsigned int offset,
     uint32_t bar_offset, length;
 
     if (window_target(virtio, offset, size, &bar_offset, &length))
-        vmm_pci_put32(fn->config,
-                      virtio->pci_cfg_offset + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data),
-                      (uint32_t)virtio_bar_read(fn, 0, bar_offset, length));
+        vmm_pci_config_store32(
+            fn, virtio->pci_cfg_offset + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data),
+            (uint32_t)virtio_bar_read(fn, 0, bar_offset, length));
 }
 
 static void virtio_config_write(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
@@ -166,8 +166,8 @@ static void virtio_config_write(struct vmm_pci_function *fn, unsigned int offset
 
     if (!window_target(virtio, offset, size, &bar_offset, &length))
         return;
-    value = vmm_pci_get32(fn->config, virtio->pci_cfg_offset +
-                                          offsetof(struct virtio_pci_cfg_cap, pci_cfg_data));
+    value = vmm_pci_config_load(
+        fn, virtio->pci_cfg_offset + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data), 4);
     if (length < 4)
         value &= (1u << 8 * length) - 1;
     virtio_bar_write(fn, 0, bar_offset, length, value);

@@ -106,6 +106,11 @@ static void a_bad_bzimage_is_refused(void **state)
     fixture->boot.kernel.size = FILE_SIZE - 100;
     assert_int_equal(vmm_bzimage_load(&fixture->boot, &fixture->error), -ENOEXEC);
     assert_non_null(strstr(fixture->error.message, "truncated"));
+    header->syssize = 0; /* promises no more than the setup part, of which 10 bytes are missing */
+    fixture->boot.kernel.size = 1024 - 10;
+    assert_int_equal(vmm_bzimage_load(&fixture->boot, &fixture->error), -ENOEXEC);
+    assert_non_null(strstr(fixture->error.message, "truncated"));
+    make_bzimage(fixture);
     fixture->boot.kernel.size = FILE_SIZE;
     header->version = 0x204;
     assert_int_equal(vmm_bzimage_load(&fixture->boot, &fixture->error), -ENOEXEC);
