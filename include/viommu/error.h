@@ -17,8 +17,8 @@ extern "C" {
 #endif
 
 /** Longest message, with its terminating zero. A comparison of capabilities lists every mismatch.
- */
-#define VIOMMU_ERROR_MESSAGE_SIZE 1024
+ * What is longer nevertheless ends in "...". */
+#define VIOMMU_ERROR_MESSAGE_SIZE 2048
 
 /**
  * Why a call failed. The caller owns it; it needs no initialisation and no release. It is written

@@ -174,7 +174,7 @@ enum viommu_host_call {
     VIOMMU_HOST_CALL_INVALIDATE,
     VIOMMU_HOST_CALL_HW_INFO,
     VIOMMU_HOST_CALL_SET_FAULT_HANDLER,
-    VIOMMU_HOST_CALL_COUNT
+    VIOMMU_HOST_CALL_COUNT /**< known to this header; later ones know more */
 };
 
 /** The name of a call ("hwpt_alloc"). Never NULL. */
@@ -191,14 +191,17 @@ typedef int viommu_host_observer_fn(void *opaque, enum viommu_host_call call);
 VIOMMU_EXPORT void viommu_host_set_observer(struct viommu_host *host, viommu_host_observer_fn *fn,
                                             void *opaque);
 
-/** How often each call was made, and how often it failed. */
+/** Room for calls in the statistics: more than there are, so that none moves when one is added. */
+#define VIOMMU_HOST_CALL_ROOM 32
+
+/** How often each call was made, and how often it failed. The caller sets size. */
 struct viommu_host_stats {
     size_t size;
-    uint64_t calls[VIOMMU_HOST_CALL_COUNT];
-    uint64_t failures[VIOMMU_HOST_CALL_COUNT];
-    uint64_t invalidate_entries; /**< entries handed over in all invalidate calls */
-    uint64_t nested_allocated;   /**< nested HWPTs created */
-    uint64_t nested_destroyed;   /**< nested HWPTs freed */
+    uint64_t calls[VIOMMU_HOST_CALL_ROOM];    /**< by enum viommu_host_call */
+    uint64_t failures[VIOMMU_HOST_CALL_ROOM]; /**< by enum viommu_host_call */
+    uint64_t invalidate_entries;              /**< entries handed over in all invalidate calls */
+    uint64_t nested_allocated;                /**< nested HWPTs created */
+    uint64_t nested_destroyed;                /**< nested HWPTs freed */
 };
 
 VIOMMU_EXPORT void viommu_host_get_stats(const struct viommu_host *host,

@@ -6,8 +6,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <viommu/error.h>
 
-#define MESSAGE_SIZE 1024
+/* An error's sentence, and what is said around it. */
+#define MESSAGE_SIZE (VIOMMU_ERROR_MESSAGE_SIZE + 512)
 
 static bool is_wanted(const struct viommu_log *log, enum viommu_log_level level)
 {

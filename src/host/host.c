@@ -15,6 +15,9 @@
 #define HOST_PAGE_SIZE UINT64_C(4096)
 #define HOST_PASID_MAX ((UINT32_C(1) << 20) - 1) /* PCIe base spec, 6.20: 20 bits */
 
+_Static_assert(VIOMMU_HOST_CALL_COUNT <= VIOMMU_HOST_CALL_ROOM,
+               "the statistics have room for every call; more room is another ABI");
+
 static const char *const call_names[VIOMMU_HOST_CALL_COUNT] = {
     [VIOMMU_HOST_CALL_BIND] = "bind",
     [VIOMMU_HOST_CALL_UNBIND] = "unbind",

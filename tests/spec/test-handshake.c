@@ -34,10 +34,11 @@ static int set_iommu_device(void *opaque, struct viommu_pci_id id, struct viommu
     return real_ops->set_iommu_device(opaque, id, alias, device, error);
 }
 
-static void unset_iommu_device(void *opaque, struct viommu_pci_id id)
+static void unset_iommu_device(void *opaque, struct viommu_pci_id id,
+                               struct viommu_host_device *device)
 {
     assigned_trace(recorder, "unset_iommu_device");
-    real_ops->unset_iommu_device(opaque, id);
+    real_ops->unset_iommu_device(opaque, id, device);
 }
 
 static const struct viommu_pci_iommu_ops recording_ops = {
@@ -268,18 +269,18 @@ static void no_nesting_says_all_and_how(void **state)
 }
 
 /* A host of the test's making: Granite Rapids, with some bits changed. */
-static int attach_custom(const char *properties, uint64_t cap_clear, uint64_t ecap_clear,
-                         uint64_t cap_set, struct viommu_error *error)
+static int attach_named(const char *name, const char *properties, uint64_t cap_clear,
+                        uint64_t ecap_clear, uint64_t cap_set, struct viommu_error *error)
 {
     struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
     struct viommu_host_hw_info info = {.size = sizeof(info),
                                        .type = VIOMMU_HOST_IOMMU_VTD,
                                        .registers = {0xf9ed008cee780c66, 0x3fef9ea6f0efdf},
-                                       .max_pasid_log2 = 20,
-                                       .name = "custom"};
+                                       .max_pasid_log2 = 20};
     struct assigned assigned;
     int ret;
 
+    snprintf(info.name, sizeof(info.name), "%s", name);
     assigned_create(&assigned, NULL, properties);
     viommu_assign_destroy(assigned.assign);
     viommu_host_destroy(assigned.host);
@@ -295,6 +296,12 @@ static int attach_custom(const char *properties, uint64_t cap_clear, uint64_t ec
     ret = assigned_try_attach(&assigned, 0, error);
     assigned_destroy(&assigned);
     return ret;
+}
+
+static int attach_custom(const char *properties, uint64_t cap_clear, uint64_t ecap_clear,
+                         uint64_t cap_set, struct viommu_error *error)
+{
+    return attach_named("custom", properties, cap_clear, ecap_clear, cap_set, error);
 }
 
 static const struct {
@@ -397,14 +404,25 @@ static void no_vtd_no_nesting(void **state)
 /* Everything promised, of a host that has nothing: the sentence still ends. */
 static void the_longest_message(void **state)
 {
+    static const char longest[] = "a-name-of-63-characters,-which-is-all-that-a-host-may-be-called";
     struct viommu_error error = {0};
 
     (void)state;
-    assert_int_equal(attach_custom("pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,"
-                                   "second-stage=on,ad=on,caching-mode=off",
-                                   ~UINT64_C(0), ~UINT64_C(0),
-                                   UINT64_C(2) << 8 | UINT64_C(32) << 16, &error),
+    assert_int_equal(strlen(longest), sizeof(((struct viommu_host_hw_info *)0)->name) - 1);
+    assert_int_equal(attach_named(longest,
+                                  "pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,"
+                                  "second-stage=on,ad=on,caching-mode=off",
+                                  ~UINT64_C(0), ~UINT64_C(0), UINT64_C(2) << 8 | UINT64_C(32) << 16,
+                                  &error),
                      -EOPNOTSUPP);
+    assert_non_null(strstr(error.message, longest));
+    for (size_t i = 0; i < SPEC_COUNT(mismatches); i++) {
+        /* All but numbers, which are other ones here, and what goes without nesting. */
+        if (!strstr(mismatches[i].says, "bits of") &&
+            !strstr(mismatches[i].properties, "hw-nested=off") &&
+            !strstr(error.message, mismatches[i].says))
+            fail_msg("\"%s\" does not say \"%s\"", error.message, mismatches[i].says);
+    }
     assert_non_null(strstr(error.message, "(ad=off)"));
     assert_true(strlen(error.message) < VIOMMU_ERROR_MESSAGE_SIZE - 1);
     assert_int_equal(error.message[strlen(error.message) - 1], ')');

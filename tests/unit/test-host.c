@@ -426,7 +426,11 @@ static void test_sizes(void **state)
     stats.size = offsetof(struct viommu_host_stats, failures);
     viommu_host_get_stats(host, &stats);
     assert_int_equal(stats.calls[VIOMMU_HOST_CALL_HWPT_ALLOC], 1);
+    assert_int_equal(stats.calls[VIOMMU_HOST_CALL_ROOM - 1], 0);
     assert_int_equal(stats.failures[0], UINT64_MAX);
+    /* What a caller may have compiled into it: it must never move. */
+    assert_int_equal(offsetof(struct viommu_host_stats, failures), 8 + 32 * 8);
+    assert_int_equal(offsetof(struct viommu_host_stats, invalidate_entries), 8 + 64 * 8);
     viommu_host_destroy(host);
 }
 

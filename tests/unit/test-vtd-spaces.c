@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Requester IDs and their address spaces: found by many threads, made once, there until the end. */
+/*
+ * Requester IDs and their address spaces: found by many threads, made once, there until the end.
+ * And the statistics of a unit, as callers of other ages ask for them.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -183,6 +186,32 @@ static void threads_agree(void **state)
     destroy(&unit);
 }
 
+static void statistics_of_any_size(void **state)
+{
+    struct {
+        struct viommu_stats known;
+        uint64_t newer[2];
+    } stats;
+    struct unit unit;
+
+    (void)state;
+    create(&unit, "");
+    memset(&stats, 0xff, sizeof(stats));
+    stats.known.size = sizeof(stats) - sizeof(stats.newer[1]);
+    viommu_get_stats(unit.viommu, &stats.known);
+    assert_int_equal(stats.known.size, sizeof(stats) - sizeof(stats.newer[1]));
+    assert_int_equal(stats.known.walks, 0);
+    assert_int_equal(stats.newer[0], 0);
+    assert_int_equal(stats.newer[1], UINT64_MAX);
+
+    memset(&stats, 0xff, sizeof(stats));
+    stats.known.size = offsetof(struct viommu_stats, faults_lost);
+    viommu_get_stats(unit.viommu, &stats.known);
+    assert_int_equal(stats.known.faults_recorded, 0);
+    assert_int_equal(stats.known.faults_lost, UINT64_MAX);
+    destroy(&unit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +220,7 @@ int main(void)
         cmocka_unit_test(capability_is_configuration),
         cmocka_unit_test(each_is_visited_once),
         cmocka_unit_test(threads_agree),
+        cmocka_unit_test(statistics_of_any_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,6 +84,8 @@ static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stat
     const uint64_t *from = (const uint64_t *)&vtd->stats;
     uint64_t *to = (uint64_t *)stats;
 
+    if (stats->size > size) /* a newer caller's counters, that this library does not count */
+        memset((char *)stats + size, 0, stats->size - size);
     for (size_t i = offsetof(struct viommu_stats, walks) / sizeof(*to); i < size / sizeof(*to); i++)
         to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
     if (size >= offsetof(struct viommu_stats, walks) + sizeof(stats->walks))
