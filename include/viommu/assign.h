@@ -42,7 +42,7 @@ VIOMMU_EXPORT void viommu_assign_destroy(struct viommu_assign *assign);
  * @return 0, the refusal of the host or of the vIOMMU, -ENOMEM
  */
 VIOMMU_EXPORT int viommu_assign_attach(struct viommu_assign *assign,
-                                       const struct viommu_pci_device *device, const char *name,
+                                       struct viommu_pci_device *device, const char *name,
                                        struct viommu_assigned_device **out,
                                        struct viommu_error *error);
 

@@ -4,7 +4,8 @@
  * @brief Buses, functions, requester IDs, and the IOMMU hooks that a bus carries.
  *
  * The topology mirrors what the VMM shows its guest. It is built and changed by one thread at a
- * time (the VMM's hot-plug path); the const getters may run in any thread.
+ * time (the VMM's hot-plug path). The const getters, bus numbers, and the giving and taking of
+ * IOMMUs and host devices may come from any thread.
  */
 #ifndef VIOMMU_PCI_H
 #define VIOMMU_PCI_H
@@ -38,14 +39,18 @@ struct viommu_pci_id {
 #define VIOMMU_CAP_HW_NESTED (UINT64_C(1) << 0) /**< create the GPA table as a nesting parent */
 
 /**
- * What a vIOMMU offers to the buses it protects. Callbacks may be called from the thread that calls
- * the wrapper. Optional callbacks may be NULL.
+ * What a vIOMMU offers to the buses it protects. Callbacks are called from the thread that calls
+ * the wrapper, and must not call what changes the topology. Optional callbacks may be NULL.
+ *
+ * Functions behind different bridges may carry the same ID for a while: all secondary bus numbers
+ * are 0 before firmware has run, and a guest may program any. So a host device is known by its
+ * pointer, and its IDs are what it was last told to have.
  */
 struct viommu_pci_iommu_ops {
     size_t size;
     /**
      * Mandatory. The DMA address space of the function that requests as `alias`. Borrowed: it lives
-     * as long as the vIOMMU. Never NULL unless memory is exhausted.
+     * as long as the vIOMMU. NULL when, and only when, memory is exhausted.
      */
     struct viommu_dma_space *(*get_address_space)(void *opaque, struct viommu_pci_id alias);
     /** Optional. VIOMMU_CAP_* bits. */
@@ -56,8 +61,18 @@ struct viommu_pci_iommu_ops {
      */
     int (*set_iommu_device)(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
                             struct viommu_host_device *device, struct viommu_error *error);
-    /** Optional. Undo set_iommu_device; afterwards the host device is not used any more. */
-    void (*unset_iommu_device)(void *opaque, struct viommu_pci_id id);
+    /**
+     * Optional. Undo set_iommu_device of this host device, which succeeded; afterwards it is not
+     * used any more. `id` is the one that the vIOMMU was told last.
+     */
+    void (*unset_iommu_device)(void *opaque, struct viommu_pci_id id,
+                               struct viommu_host_device *device);
+    /**
+     * Optional. The guest renumbered a bus: this host device, which is set, is behind function `id`
+     * now and its requests carry `alias`. Follow, so that they go by the tables for that.
+     */
+    void (*requester_changed)(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
+                              struct viommu_host_device *device);
 };
 
 /** What lies between a bridge's two sides; it decides the requester ID of DMA from below. */
@@ -76,7 +91,10 @@ enum viommu_pci_bridge {
 VIOMMU_EXPORT int viommu_pci_create(struct viommu_pci **out, struct viommu_dma_space *plain,
                                     struct viommu_error *error);
 
-/** Destroy the topology with all its buses and functions. NULL is allowed. */
+/**
+ * Destroy the topology with all its buses and functions. A host device that is still set is unset
+ * first, so IOMMUs must still be there. NULL is allowed.
+ */
 VIOMMU_EXPORT void viommu_pci_destroy(struct viommu_pci *pci);
 
 /**
@@ -117,14 +135,15 @@ VIOMMU_EXPORT int viommu_pci_bridge_add(struct viommu_pci_bus *bus, uint8_t devf
                                         struct viommu_pci_bus **out, struct viommu_error *error);
 
 /**
- * The guest programmed a bridge's secondary bus number. Requester IDs below change at once; address
- * spaces that devices hold must be asked for anew.
+ * The guest programmed a bridge's secondary bus number. Requester IDs below change at once. Address
+ * spaces that devices hold must be asked for anew; the vIOMMUs of functions with a host device are
+ * told of the new ID and have followed when this returns. A root bus keeps its number. Any thread.
  */
 VIOMMU_EXPORT void viommu_pci_bus_set_number(struct viommu_pci_bus *bus, uint8_t number);
 
 /**
- * Remove a function, or a bridge with everything below it. An assigned function must have been
- * detached.
+ * Remove a function, or a bridge with everything below it. Assigned functions must have been
+ * detached: viommu_assign_detach() needs them. A host device that is still set is unset first.
  */
 VIOMMU_EXPORT void viommu_pci_device_remove(struct viommu_pci_device *device);
 
@@ -146,16 +165,19 @@ VIOMMU_EXPORT struct viommu_pci_id viommu_pci_device_alias(const struct viommu_p
 
 /**
  * Give a bus, and all below it that do not carry their own, to an IOMMU. ops NULL takes it away.
- * @param ops  borrowed, must outlive the bus or be taken away before
- * @return 0, -EINVAL (no get_address_space), -EBUSY (the bus has an IOMMU already)
+ * Either is refused while it would change the IOMMU of a function that has a host device.
+ * @param ops  copied. Their callbacks and opaque must outlive the bus or be taken away before
+ * @return 0, -EINVAL (no get_address_space), -E2BIG (ops of a newer library), -EBUSY (the bus has
+ * an IOMMU already, or a function below has a host device: detach that first). Any thread.
  */
 VIOMMU_EXPORT int viommu_pci_bus_set_iommu(struct viommu_pci_bus *bus,
                                            const struct viommu_pci_iommu_ops *ops, void *opaque,
                                            struct viommu_error *error);
 
 /**
- * The address space of a function's DMA. Total: a function behind no IOMMU, or one that bypasses
- * it, gets the plain memory. Borrowed.
+ * The address space of a function's DMA. A function behind no IOMMU, or one that bypasses it, gets
+ * the plain memory. Borrowed. NULL when, and only when, memory is exhausted: an IOMMU makes an
+ * address space when it is first asked for.
  */
 VIOMMU_EXPORT struct viommu_dma_space *
 viommu_pci_device_get_address_space(const struct viommu_pci_device *device);
@@ -167,16 +189,21 @@ viommu_pci_device_get_address_space(const struct viommu_pci_device *device);
 VIOMMU_EXPORT uint64_t viommu_pci_device_get_viommu_cap(const struct viommu_pci_device *device);
 
 /**
- * Hand the host IOMMU device to the vIOMMU of this function. Success without effect when there is
- * none, it has no such callback, or the function bypasses it.
- * @return 0, or the vIOMMU's refusal
+ * Hand the host IOMMU device to the vIOMMU of this function. When there is none, it has no such
+ * callback, or the function bypasses it, the host device is only remembered, so that no IOMMU comes
+ * or goes above it. Any thread.
+ * @param host_device  borrowed until it is unset
+ * @return 0, -EBUSY (the function has one already), or the vIOMMU's refusal
  */
-VIOMMU_EXPORT int viommu_pci_device_set_iommu_device(const struct viommu_pci_device *device,
+VIOMMU_EXPORT int viommu_pci_device_set_iommu_device(struct viommu_pci_device *device,
                                                      struct viommu_host_device *host_device,
                                                      struct viommu_error *error);
 
-/** Take it back. Without effect under the same conditions. */
-VIOMMU_EXPORT void viommu_pci_device_unset_iommu_device(const struct viommu_pci_device *device);
+/**
+ * Take it back from whom it was handed to, whatever the function is numbered now. Without effect
+ * when nothing is set. Any thread.
+ */
+VIOMMU_EXPORT void viommu_pci_device_unset_iommu_device(struct viommu_pci_device *device);
 
 #ifdef __cplusplus
 }

@@ -44,8 +44,10 @@ VIOMMU_EXPORT void viommu_mmio_write(struct viommu *viommu, uint64_t offset, uns
                                      uint64_t value);
 
 /**
- * Protect a bus and all below it: viommu_pci_bus_set_iommu() with the model's own ops.
- * @return 0, -EBUSY
+ * Protect a bus and all below it: viommu_pci_bus_set_iommu() with the model's own ops. Released by
+ * that call with ops NULL.
+ * @return 0, -EINVAL (the bus is on another segment than the unit), -EBUSY (it has an IOMMU
+ * already, or a function below has a host device). Any thread.
  */
 VIOMMU_EXPORT int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
                                      struct viommu_error *error);

@@ -115,7 +115,7 @@ unbind:
     return ret;
 }
 
-int viommu_assign_attach(struct viommu_assign *assign, const struct viommu_pci_device *device,
+int viommu_assign_attach(struct viommu_assign *assign, struct viommu_pci_device *device,
                          const char *name, struct viommu_assigned_device **out,
                          struct viommu_error *error)
 {

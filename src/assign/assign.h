@@ -40,7 +40,7 @@ struct assign_hwpt {
 
 struct viommu_assigned_device {
     struct viommu_assign *assign;
-    const struct viommu_pci_device *function;
+    struct viommu_pci_device *function;
     struct assign_hwpt *hwpt;
     struct viommu_host_device *host_device; /* set and cleared under assign->lock */
     uint32_t device_id;

@@ -2,7 +2,10 @@
 /* The calls that every model has: they only find the model's own function. */
 #include "model/model.h"
 
-#include <stddef.h>
+#include <errno.h>
+
+#include "base/error.h"
+#include "pci/pci.h"
 
 void viommu_destroy(struct viommu *viommu)
 {
@@ -33,6 +36,11 @@ void viommu_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size
 int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
                        struct viommu_error *error)
 {
+    if (bus->segment != viommu->segment)
+        return error_set(error, -EINVAL,
+                         "PCI bus %04x:%02x is not on the IOMMU's segment, which is %04x; make one "
+                         "IOMMU for each segment",
+                         bus->segment, bus->number, viommu->segment);
     return viommu_pci_bus_set_iommu(bus, viommu->ops->pci_ops, viommu, error);
 }
 

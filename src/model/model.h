@@ -20,6 +20,7 @@ struct viommu_model_ops {
 
 struct viommu {
     const struct viommu_model_ops *ops;
+    uint16_t segment; /* of PCI: requester IDs mean functions of this one */
 };
 
 #endif

@@ -6,6 +6,43 @@
 #include "base/error.h"
 #include "pci/pci.h"
 
+/* A function at or below a bus that the bus's IOMMU would protect, and that has a host device. */
+static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus *bus)
+{
+    for (unsigned int devfn = 0; devfn < PCI_FUNCTIONS; devfn++) {
+        const struct viommu_pci_device *device = bus->devices[devfn], *below = NULL;
+
+        if (!device)
+            continue;
+        if (device->host_device && !device->bypass)
+            return device;
+        if (device->secondary && !device->secondary->ops.get_address_space)
+            below = find_assigned(device->secondary);
+        if (below)
+            return below;
+    }
+    return NULL;
+}
+
+static int check_change(const struct viommu_pci_bus *bus, bool adds, struct viommu_error *error)
+{
+    const struct viommu_pci_device *device = NULL;
+    bool carries = bus->ops.get_address_space;
+
+    if (adds && carries)
+        return error_set(error, -EBUSY,
+                         "PCI bus %04x:%02x has an IOMMU already; take that away first",
+                         bus->segment, bus->number);
+    if (adds || carries)
+        device = find_assigned(bus);
+    if (device)
+        return error_set(error, -EBUSY,
+                         "the IOMMU of PCI bus %04x:%02x cannot be %s while function %s has a host "
+                         "device; detach that first",
+                         bus->segment, bus->number, adds ? "set" : "taken away", device->name);
+    return 0;
+}
+
 int viommu_pci_bus_set_iommu(struct viommu_pci_bus *bus, const struct viommu_pci_iommu_ops *ops,
                              void *opaque, struct viommu_error *error)
 {
@@ -22,32 +59,23 @@ int viommu_pci_bus_set_iommu(struct viommu_pci_bus *bus, const struct viommu_pci
                              "which is mandatory",
                              bus->segment, bus->number);
     }
-    pthread_mutex_lock(&bus->pci->lock);
-    if (ops && bus->ops.get_address_space) {
-        ret = -EBUSY;
-    } else {
+    pthread_mutex_lock(&bus->pci->changes);
+    ret = check_change(bus, ops, error);
+    if (!ret) {
+        pthread_mutex_lock(&bus->pci->lock);
         bus->ops = copy;
         bus->opaque = opaque;
+        pthread_mutex_unlock(&bus->pci->lock);
     }
-    pthread_mutex_unlock(&bus->pci->lock);
-    if (ret)
-        return error_set(error, ret, "PCI bus %04x:%02x has an IOMMU already; take that away first",
-                         bus->segment, bus->number);
-    return 0;
+    pthread_mutex_unlock(&bus->pci->changes);
+    return ret;
 }
 
-/* What protects a function, and the IDs it is known by there, all of one moment. */
-struct protection {
-    struct viommu_pci_iommu_ops ops; /* all NULL: nothing */
-    void *opaque;
-    struct viommu_pci_id id;
-    struct viommu_pci_id alias;
-};
-
-static struct protection find_protection(const struct viommu_pci_device *device)
+/* All of one moment. */
+static struct pci_protection find_protection(const struct viommu_pci_device *device)
 {
     struct viommu_pci *pci = device->bus->pci;
-    struct protection found = {0};
+    struct pci_protection found = {0};
     const struct viommu_pci_bus *bus = device->bus;
 
     if (device->bypass)
@@ -65,7 +93,7 @@ static struct protection find_protection(const struct viommu_pci_device *device)
 
 struct viommu_dma_space *viommu_pci_device_get_address_space(const struct viommu_pci_device *device)
 {
-    struct protection by = find_protection(device);
+    struct pci_protection by = find_protection(device);
 
     if (!by.ops.get_address_space)
         return device->bus->pci->plain;
@@ -74,26 +102,89 @@ struct viommu_dma_space *viommu_pci_device_get_address_space(const struct viommu
 
 uint64_t viommu_pci_device_get_viommu_cap(const struct viommu_pci_device *device)
 {
-    struct protection by = find_protection(device);
+    struct pci_protection by = find_protection(device);
 
     return by.ops.get_viommu_cap ? by.ops.get_viommu_cap(by.opaque) : 0;
 }
 
-int viommu_pci_device_set_iommu_device(const struct viommu_pci_device *device,
+static int set_device(struct viommu_pci_device *device, struct viommu_host_device *host_device,
+                      struct viommu_error *error)
+{
+    struct pci_protection by = find_protection(device);
+    int ret = 0;
+
+    if (device->host_device)
+        return error_set(error, -EBUSY, "function %s has a host device already; detach it first",
+                         device->name);
+    if (by.ops.set_iommu_device)
+        ret = by.ops.set_iommu_device(by.opaque, by.id, by.alias, host_device, error);
+    if (ret)
+        return ret;
+    device->host_device = host_device;
+    device->handed = by;
+    return 0;
+}
+
+int viommu_pci_device_set_iommu_device(struct viommu_pci_device *device,
                                        struct viommu_host_device *host_device,
                                        struct viommu_error *error)
 {
-    struct protection by = find_protection(device);
+    struct viommu_pci *pci = device->bus->pci;
+    int ret;
 
-    if (!by.ops.set_iommu_device)
-        return 0;
-    return by.ops.set_iommu_device(by.opaque, by.id, by.alias, host_device, error);
+    pthread_mutex_lock(&pci->changes);
+    ret = set_device(device, host_device, error);
+    pthread_mutex_unlock(&pci->changes);
+    return ret;
 }
 
-void viommu_pci_device_unset_iommu_device(const struct viommu_pci_device *device)
+void pci_device_release(struct viommu_pci_device *device)
 {
-    struct protection by = find_protection(device);
+    const struct pci_protection *by = &device->handed;
 
-    if (by.ops.unset_iommu_device)
-        by.ops.unset_iommu_device(by.opaque, by.id);
+    if (device->host_device && by->ops.unset_iommu_device)
+        by->ops.unset_iommu_device(by->opaque, by->id, device->host_device);
+    device->host_device = NULL;
+}
+
+void viommu_pci_device_unset_iommu_device(struct viommu_pci_device *device)
+{
+    struct viommu_pci *pci = device->bus->pci;
+
+    pthread_mutex_lock(&pci->changes);
+    pci_device_release(device);
+    pthread_mutex_unlock(&pci->changes);
+}
+
+static bool same_id(struct viommu_pci_id a, struct viommu_pci_id b)
+{
+    return a.segment == b.segment && a.requester_id == b.requester_id;
+}
+
+/* A vIOMMU that does not want to be told goes on knowing the function by its old IDs. */
+static void device_renumbered(struct viommu_pci_device *device)
+{
+    struct pci_protection *by = &device->handed;
+    struct viommu_pci_id id = viommu_pci_device_id(device);
+    struct viommu_pci_id alias = viommu_pci_device_alias(device);
+
+    if (!by->ops.requester_changed || (same_id(id, by->id) && same_id(alias, by->alias)))
+        return;
+    by->id = id;
+    by->alias = alias;
+    by->ops.requester_changed(by->opaque, id, alias, device->host_device);
+}
+
+void pci_bus_renumbered(struct viommu_pci_bus *bus)
+{
+    for (unsigned int devfn = 0; devfn < PCI_FUNCTIONS; devfn++) {
+        struct viommu_pci_device *device = bus->devices[devfn];
+
+        if (!device)
+            continue;
+        if (device->host_device)
+            device_renumbered(device);
+        if (device->secondary)
+            pci_bus_renumbered(device->secondary);
+    }
 }

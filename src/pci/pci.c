@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI topology: segments, buses, bridges and functions; requester IDs and aliases.
- *
- * `lock` makes the getters safe against a change of the topology elsewhere in it. It is never held
- * while an IOMMU's callback runs.
  */
 #include "pci/pci.h"
 
@@ -37,10 +34,29 @@ int viommu_pci_create(struct viommu_pci **out, struct viommu_dma_space *plain,
     if (!pci)
         return error_set(error, -ENOMEM, "no memory for a PCI topology");
     pci->plain = plain;
+    pthread_mutex_init(&pci->changes, NULL);
     pthread_mutex_init(&pci->lock, NULL);
     TAILQ_INIT(&pci->roots);
     *out = pci;
     return 0;
+}
+
+static void bus_release(struct viommu_pci_bus *bus);
+
+/* Unset the host devices of a function and of all below it. */
+static void device_release(struct viommu_pci_device *device)
+{
+    pci_device_release(device);
+    if (device->secondary)
+        bus_release(device->secondary);
+}
+
+static void bus_release(struct viommu_pci_bus *bus)
+{
+    for (unsigned int devfn = 0; devfn < PCI_FUNCTIONS; devfn++) {
+        if (bus->devices[devfn])
+            device_release(bus->devices[devfn]);
+    }
 }
 
 /* Free a bus with everything below it. */
@@ -66,9 +82,11 @@ void viommu_pci_destroy(struct viommu_pci *pci)
         return;
     while ((bus = TAILQ_FIRST(&pci->roots))) {
         TAILQ_REMOVE(&pci->roots, bus, link);
+        bus_release(bus);
         bus_free(bus);
     }
     pthread_mutex_destroy(&pci->lock);
+    pthread_mutex_destroy(&pci->changes);
     free(pci);
 }
 
@@ -178,9 +196,11 @@ static void device_plug(struct viommu_pci_device *device)
 {
     struct viommu_pci *pci = device->bus->pci;
 
+    pthread_mutex_lock(&pci->changes);
     pthread_mutex_lock(&pci->lock);
     device->bus->devices[device->devfn] = device;
     pthread_mutex_unlock(&pci->lock);
+    pthread_mutex_unlock(&pci->changes);
 }
 
 int viommu_pci_device_add(struct viommu_pci_bus *bus, uint8_t devfn,
@@ -256,18 +276,24 @@ void viommu_pci_bus_set_number(struct viommu_pci_bus *bus, uint8_t number)
 {
     if (!bus->bridge)
         return; /* a root bus has its number from the platform */
+    pthread_mutex_lock(&bus->pci->changes);
     pthread_mutex_lock(&bus->pci->lock);
     bus->number = number;
     pthread_mutex_unlock(&bus->pci->lock);
+    pci_bus_renumbered(bus);
+    pthread_mutex_unlock(&bus->pci->changes);
 }
 
 void viommu_pci_device_remove(struct viommu_pci_device *device)
 {
     struct viommu_pci_bus *bus = device->bus;
 
+    pthread_mutex_lock(&bus->pci->changes);
+    device_release(device);
     pthread_mutex_lock(&bus->pci->lock);
     bus->devices[device->devfn] = NULL;
     pthread_mutex_unlock(&bus->pci->lock);
+    pthread_mutex_unlock(&bus->pci->changes);
     if (device->secondary)
         bus_free(device->secondary);
     free(device);

@@ -21,16 +21,33 @@ struct viommu_pci_bus {
     TAILQ_ENTRY(viommu_pci_bus) link;                 /* root buses */
 };
 
+/* What protects a function, and the IDs it is known by there. */
+struct pci_protection {
+    struct viommu_pci_iommu_ops ops; /* all NULL: nothing */
+    void *opaque;
+    struct viommu_pci_id id;
+    struct viommu_pci_id alias;
+};
+
 struct viommu_pci_device {
     struct viommu_pci_bus *bus;
     struct viommu_pci_bus *secondary; /* the bus behind a bridge, else NULL */
     uint8_t devfn;
     bool bypass;
+    /* Under changes. While host_device is set: whom it was handed to, and the IDs told last. */
+    struct viommu_host_device *host_device;
+    struct pci_protection handed;
     char name[];
 };
 
+/*
+ * `lock` makes the getters safe against a change of the topology elsewhere in it. It is never held
+ * while an IOMMU's callback runs. `changes` is, and keeps numbers and IOMMUs as they are while host
+ * devices come and go. It is taken before `lock`, and before anything of an IOMMU.
+ */
 struct viommu_pci {
     struct viommu_dma_space *plain;
+    pthread_mutex_t changes;
     pthread_mutex_t lock;
     TAILQ_HEAD(, viommu_pci_bus) roots;
 };
@@ -38,5 +55,10 @@ struct viommu_pci {
 /* Under lock. */
 struct viommu_pci_id pci_device_id_locked(const struct viommu_pci_device *device);
 struct viommu_pci_id pci_device_alias_locked(const struct viommu_pci_device *device);
+
+/* iommu.c. Under changes, without lock: the function's host device is unset, when it has one; and
+ * those at and below a bus are told of their IDs, where they are new. */
+void pci_device_release(struct viommu_pci_device *device);
+void pci_bus_renumbered(struct viommu_pci_bus *bus);
 
 #endif

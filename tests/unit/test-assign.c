@@ -94,9 +94,11 @@ static int set_iommu_device(void *opaque, struct viommu_pci_id id, struct viommu
     return rig->answer;
 }
 
-static void unset_iommu_device(void *opaque, struct viommu_pci_id id)
+static void unset_iommu_device(void *opaque, struct viommu_pci_id id,
+                               struct viommu_host_device *device)
 {
     (void)id;
+    (void)device;
     trace(opaque, "unset_iommu_device");
 }
 

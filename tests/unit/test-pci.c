@@ -10,7 +10,7 @@ static struct viommu_dma_space *const translated = (struct viommu_dma_space *)0x
 static struct viommu_host_device *const host_device = (struct viommu_host_device *)0x3000;
 
 struct calls {
-    unsigned int space, cap, set, unset;
+    unsigned int space, cap, set, unset, changed;
     struct viommu_pci_id id, alias;
     struct viommu_host_device *device;
     int refuse;
@@ -47,18 +47,30 @@ static int set_device(void *opaque, struct viommu_pci_id id, struct viommu_pci_i
     return calls->refuse;
 }
 
-static void unset_device(void *opaque, struct viommu_pci_id id)
+static void unset_device(void *opaque, struct viommu_pci_id id, struct viommu_host_device *device)
 {
     struct calls *calls = opaque;
 
     calls->unset++;
     calls->id = id;
+    calls->device = device;
 }
 
-static const struct viommu_pci_iommu_ops all_ops = {sizeof(all_ops), get_space, get_cap, set_device,
-                                                    unset_device};
-static const struct viommu_pci_iommu_ops least_ops = {sizeof(least_ops), get_space, NULL, NULL,
-                                                      NULL};
+static void change_requester(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
+                             struct viommu_host_device *device)
+{
+    struct calls *calls = opaque;
+
+    calls->changed++;
+    calls->id = id;
+    calls->alias = alias;
+    calls->device = device;
+}
+
+static const struct viommu_pci_iommu_ops all_ops = {
+    sizeof(all_ops), get_space, get_cap, set_device, unset_device, change_requester};
+static const struct viommu_pci_iommu_ops least_ops = {.size = sizeof(least_ops),
+                                                      .get_address_space = get_space};
 
 struct fixture {
     struct viommu_pci *pci;
@@ -324,8 +336,7 @@ static void set_iommu_refuses(void **state)
 }
 
 /* Every wrapper once; the calls that reach the IOMMU are counted. */
-static void use_all(const struct viommu_pci_device *device, struct viommu_dma_space *space,
-                    uint64_t cap)
+static void use_all(struct viommu_pci_device *device, struct viommu_dma_space *space, uint64_t cap)
 {
     assert_ptr_equal(viommu_pci_device_get_address_space(device), space);
     assert_true(viommu_pci_device_get_viommu_cap(device) == cap);
@@ -418,6 +429,136 @@ static void nearest_iommu_wins(void **state)
     assert_calls(&fixture->calls, 1, 1);
 }
 
+/* Host devices that are set */
+
+static void set(struct viommu_pci_device *device)
+{
+    assert_int_equal(viommu_pci_device_set_iommu_device(device, host_device, NULL), 0);
+}
+
+static void unset_goes_where_set_went(void **state)
+{
+    struct fixture *fixture = *state;
+    struct viommu_pci_iommu_ops ops = all_ops;
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
+    struct viommu_pci_device *device = add(port, 0x28);
+    struct viommu_error error;
+
+    ops.requester_changed = NULL; /* such a vIOMMU knows it by the old ID */
+    viommu_pci_bus_set_iommu(fixture->root, &ops, &fixture->calls, NULL);
+    set(device);
+    assert_int_equal(viommu_pci_device_set_iommu_device(device, host_device, &error), -EBUSY);
+    assert_string_equal(error.message,
+                        "function 0000:00:01.0/05.0 has a host device already; detach it first");
+    viommu_pci_bus_set_number(port, 7);
+    fixture->calls.device = NULL;
+    viommu_pci_device_unset_iommu_device(device);
+    viommu_pci_device_unset_iommu_device(device);
+    assert_int_equal(fixture->calls.unset, 1);
+    assert_int_equal(fixture->calls.id.requester_id, 0x128);
+    assert_ptr_equal(fixture->calls.device, host_device);
+}
+
+/* The bridge kinds differ in what a new number changes: the function's ID, its alias, or both. */
+static void renumbering_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+    struct calls *calls = &fixture->calls;
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 0);
+    struct viommu_pci_bus *pci_bus = bridge(port, 0, TO_PCI, 0);
+    struct viommu_pci_bus *inner = bridge(pci_bus, 0x10, CONV, 0);
+    struct viommu_pci_device *device = add(inner, 0x20);
+
+    viommu_pci_bus_set_iommu(fixture->root, &all_ops, calls, NULL);
+    set(device);
+    assert_int_equal(calls->alias.requester_id, 0);
+    viommu_pci_bus_set_number(port, 4); /* neither */
+    viommu_pci_bus_set_number(inner, 0);
+    assert_int_equal(calls->changed, 0);
+    calls->device = NULL;
+    viommu_pci_bus_set_number(inner, 6);
+    assert_int_equal(calls->changed, 1);
+    assert_int_equal(calls->id.requester_id, 0x620);
+    assert_int_equal(calls->alias.requester_id, 0);
+    assert_ptr_equal(calls->device, host_device);
+    viommu_pci_bus_set_number(pci_bus, 5);
+    assert_int_equal(calls->changed, 2);
+    assert_int_equal(calls->id.requester_id, 0x620);
+    assert_int_equal(calls->alias.requester_id, 0x500);
+    viommu_pci_bus_set_number(pci_bus, 5);
+    assert_int_equal(calls->changed, 2);
+    viommu_pci_device_unset_iommu_device(device);
+    assert_int_equal(calls->id.requester_id, 0x620);
+    viommu_pci_bus_set_number(inner, 9);
+    assert_int_equal(calls->changed, 2);
+}
+
+static void refused_devices_are_not_told(void **state)
+{
+    struct fixture *fixture = *state;
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
+    struct viommu_pci_device *device = add(port, 0);
+
+    viommu_pci_bus_set_iommu(fixture->root, &all_ops, &fixture->calls, NULL);
+    fixture->calls.refuse = -EOPNOTSUPP;
+    assert_int_equal(viommu_pci_device_set_iommu_device(device, host_device, NULL), -EOPNOTSUPP);
+    viommu_pci_bus_set_number(port, 2);
+    viommu_pci_device_unset_iommu_device(device);
+    assert_int_equal(fixture->calls.changed, 0);
+    assert_int_equal(fixture->calls.unset, 0);
+}
+
+/* An IOMMU neither goes nor comes over a function with a host device, unless it does not count. */
+static void iommus_stay_over_host_devices(void **state)
+{
+    struct fixture *fixture = *state;
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
+    struct viommu_pci_bus *below = bridge(port, 0, PORT, 2);
+    struct viommu_pci_device *device = add(below, 0), *bypassing = add_bypassing(below, 8);
+    struct viommu_error error;
+
+    set(bypassing);
+    set(device);
+    assert_int_equal(viommu_pci_bus_set_iommu(fixture->root, &all_ops, NULL, &error), -EBUSY);
+    assert_string_equal(error.message, "the IOMMU of PCI bus 0000:00 cannot be set while function "
+                                       "0000:00:01.0/00.0/00.0 has a host device; detach that "
+                                       "first");
+    viommu_pci_device_unset_iommu_device(device);
+    assert_int_equal(viommu_pci_bus_set_iommu(port, &all_ops, &fixture->calls, &error), 0);
+    set(device);
+    assert_int_equal(viommu_pci_bus_set_iommu(port, NULL, NULL, &error), -EBUSY);
+    assert_non_null(strstr(error.message, "cannot be taken away"));
+    assert_int_equal(viommu_pci_bus_set_iommu(below, &least_ops, NULL, &error), -EBUSY);
+    assert_int_equal(viommu_pci_bus_set_iommu(fixture->root, &all_ops, NULL, &error), 0);
+    assert_int_equal(viommu_pci_bus_set_iommu(fixture->root, NULL, NULL, &error), 0);
+    viommu_pci_device_unset_iommu_device(device);
+    assert_int_equal(viommu_pci_bus_set_iommu(port, NULL, NULL, &error), 0);
+    assert_int_equal(fixture->calls.set, 1);
+    assert_int_equal(fixture->calls.unset, 1);
+}
+
+static void removal_unsets(void **state)
+{
+    struct fixture *fixture = *state;
+    struct viommu_pci_device *device;
+    struct viommu_pci_bus *bus;
+    struct viommu_pci *pci;
+
+    viommu_pci_bus_set_iommu(fixture->root, &all_ops, &fixture->calls, NULL);
+    assert_int_equal(viommu_pci_bridge_add(fixture->root, 8, PORT, 1, &device, &bus, NULL), 0);
+    set(add(bridge(bus, 0, TO_PCI, 2), 0));
+    viommu_pci_device_remove(device);
+    assert_int_equal(fixture->calls.unset, 1);
+    assert_int_equal(fixture->calls.id.requester_id, 0x200);
+    assert_int_equal(viommu_pci_create(&pci, plain, NULL), 0);
+    assert_int_equal(viommu_pci_root_bus_add(pci, 0, 0, &bus, NULL), 0);
+    viommu_pci_bus_set_iommu(bus, &all_ops, &fixture->calls, NULL);
+    set(add(bridge(bus, 0, PORT, 3), 0));
+    viommu_pci_destroy(pci);
+    assert_int_equal(fixture->calls.unset, 2);
+    assert_int_equal(fixture->calls.id.requester_id, 0x300);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -439,6 +580,11 @@ int main(void)
         TEST(short_ops_lack_the_newer_callbacks),
         TEST(refusal_is_handed_on),
         TEST(nearest_iommu_wins),
+        TEST(unset_goes_where_set_went),
+        TEST(renumbering_is_told),
+        TEST(refused_devices_are_not_told),
+        TEST(iommus_stay_over_host_devices),
+        TEST(removal_unsets),
     };
 
     return cmocka_run_group_tests_name("pci", tests, NULL, NULL);

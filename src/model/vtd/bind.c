@@ -64,8 +64,7 @@ void nest_binding_wish(const struct nest_binding *binding, struct nest_wish *wis
         return;
     }
     rcu_enter();
-    vtd_entry_find(vtd, translation, assigned->function->requester_id, binding->pasid,
-                   &wish->entry);
+    vtd_entry_find(vtd, translation, assigned->requester_id, binding->pasid, &wish->entry);
     rcu_exit();
     if (wish->entry.status != VIOMMU_DMA_OK)
         return;
@@ -247,7 +246,7 @@ static void tell_guest(const struct nest_binding *binding, const struct vtd_entr
     uint8_t reason = entry->legacy ? VTD_FAULT_CONTEXT_INVALID : VTD_FAULT_SM_PASID_INVALID;
     struct vtd_fault fault = {
         .pasid = binding->pasid,
-        .requester_id = assigned->function->requester_id,
+        .requester_id = assigned->requester_id,
         .reason = reason,
         .access = VIOMMU_DMA_READ,
         .type = VIOMMU_DMA_UNTRANSLATED,

@@ -51,7 +51,7 @@ static const uint16_t function_masks[] = {0, 4, 6, 7};
 
 static bool names_device(const struct vtd_assigned *assigned, const struct vtd_invalidation *what)
 {
-    uint16_t different = assigned->function->requester_id ^ what->requester_id;
+    uint16_t different = assigned->requester_id ^ what->requester_id;
 
     return !(different & ~function_masks[what->function_mask & 3]);
 }
@@ -229,16 +229,19 @@ void vtd_nest_commit(struct vtd *vtd)
     commit_device(assigned);
 }
 
+static void replay_device(struct vtd_assigned *assigned)
+{
+    for_each_binding(assigned, reread, NULL);
+    drop_blocked_pasids(assigned);
+    assigned->scan = nest_pasid_count(assigned) != 0;
+}
+
 void vtd_nest_replay(struct vtd *vtd)
 {
     struct vtd_assigned *assigned;
 
     TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
-    {
-        for_each_binding(assigned, reread, NULL);
-        drop_blocked_pasids(assigned);
-        assigned->scan = nest_pasid_count(assigned) != 0;
-    }
+    replay_device(assigned);
 }
 
 /* Faults */
@@ -287,13 +290,15 @@ static void host_fault(void *opaque, const struct viommu_host_fault *fault)
 
 /* Devices */
 
-static struct vtd_assigned *find_device(const struct vtd *vtd, struct viommu_pci_id id)
+/* Not by ID: two functions behind bridges of the same number have the same. */
+static struct vtd_assigned *find_device(const struct vtd *vtd,
+                                        const struct viommu_host_device *device)
 {
     struct vtd_assigned *assigned;
 
     TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
     {
-        if (assigned->id.requester_id == id.requester_id)
+        if (assigned->device == device)
             break;
     }
     return assigned;
@@ -304,12 +309,24 @@ static void update_function(struct vtd *vtd, struct vtd_function *function)
 {
     struct vtd_assigned *assigned;
 
+    if (!function)
+        return;
     TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
     {
         if (assigned->function == function)
             break;
     }
     __atomic_store_n(&function->assigned, assigned, __ATOMIC_RELEASE);
+}
+
+static void set_ids(struct vtd_assigned *assigned, struct viommu_pci_id id,
+                    struct viommu_pci_id alias)
+{
+    assigned->id = id;
+    assigned->requester_id = alias.requester_id;
+    assigned->function = vtd_function_find(assigned->vtd, alias.requester_id);
+    snprintf(assigned->name, sizeof(assigned->name), "%04x:%02x:%02x.%x", id.segment,
+             id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
 }
 
 static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
@@ -321,11 +338,8 @@ static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
     if (!assigned)
         return NULL;
     assigned->vtd = vtd;
-    assigned->id = id;
     assigned->device = device;
-    assigned->function = vtd_function_find(vtd, alias.requester_id);
-    snprintf(assigned->name, sizeof(assigned->name), "%04x:%02x:%02x.%x", id.segment,
-             id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
+    set_ids(assigned, id, alias);
     TAILQ_INIT(&assigned->pasids);
     TAILQ_INIT(&assigned->leftovers);
     nest_binding_init(&assigned->rid, assigned, VIOMMU_PASID_NONE, NEST_PARENT);
@@ -334,9 +348,14 @@ static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
 
 static int watch_faults(struct vtd_assigned *assigned, struct viommu_error *error)
 {
+    return viommu_host_device_set_fault_handler(assigned->device, host_fault, assigned->function,
+                                                error);
+}
+
+static int watch_first(struct vtd_assigned *assigned, struct viommu_error *error)
+{
     struct viommu_error cause;
-    int ret = viommu_host_device_set_fault_handler(assigned->device, host_fault, assigned->function,
-                                                   &cause);
+    int ret = watch_faults(assigned, &cause);
 
     if (ret == -EOPNOTSUPP) {
         log_message(&assigned->vtd->options.log, VIOMMU_LOG_INFO,
@@ -353,9 +372,9 @@ int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_
     struct vtd_assigned *assigned;
     int ret;
 
-    if (find_device(vtd, id))
+    if (find_device(vtd, device))
         return error_set(error, -EBUSY,
-                         "function %02x:%02x.%x has a host device already; detach it first",
+                         "the host device for function %02x:%02x.%x is set already; unset it first",
                          id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
     ret = vtd_compare_host(&vtd->options, device, error);
     if (ret)
@@ -363,7 +382,7 @@ int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_
     assigned = new_device(vtd, id, alias, device);
     if (!assigned)
         return error_set(error, -ENOMEM, "no memory for an assigned device");
-    ret = watch_faults(assigned, error);
+    ret = watch_first(assigned, error);
     if (ret) {
         free(assigned);
         return ret;
@@ -374,6 +393,45 @@ int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_
     reread(&assigned->rid, NULL);
     commit_device(assigned);
     return 0;
+}
+
+/* Whatever is wrong, a fault must not name the requester ID of before: another device may have it.
+ */
+static void watch_again(struct vtd_assigned *assigned)
+{
+    struct viommu_error error = {.message = "there is no memory for an address space"};
+    int ret = assigned->function ? watch_faults(assigned, &error) : -ENOMEM;
+
+    if (!ret || ret == -EOPNOTSUPP)
+        return;
+    log_limited(&assigned->vtd->options.log, &assigned->vtd->nest_limit, VIOMMU_LOG_WARNING,
+                "%s: the guest is not told of DMA that the host refuses, until its bus is numbered "
+                "again: %s",
+                assigned->name, error.message);
+    viommu_host_device_set_fault_handler(assigned->device, NULL, NULL, &error);
+}
+
+/*
+ * Its tables and its faults are those of the new requester ID from here on. Where that has no
+ * function for lack of memory only the faults stay untold: tables are found without.
+ */
+void vtd_nest_move_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
+                          const struct viommu_host_device *device)
+{
+    struct vtd_assigned *assigned = find_device(vtd, device);
+    struct vtd_function *old;
+
+    if (!assigned)
+        return;
+    old = assigned->function;
+    set_ids(assigned, id, alias);
+    update_function(vtd, old);
+    update_function(vtd, assigned->function);
+    if (assigned->lost || (old && old == assigned->function))
+        return;
+    watch_again(assigned);
+    replay_device(assigned);
+    commit_device(assigned);
 }
 
 static void block(struct nest_binding *binding, const struct vtd_invalidation *what)
@@ -423,9 +481,9 @@ static void remove_device(struct vtd_assigned *assigned)
     free(assigned);
 }
 
-void vtd_nest_unset_device(struct vtd *vtd, struct viommu_pci_id id)
+void vtd_nest_unset_device(struct vtd *vtd, const struct viommu_host_device *device)
 {
-    struct vtd_assigned *assigned = find_device(vtd, id);
+    struct vtd_assigned *assigned = find_device(vtd, device);
 
     if (assigned)
         remove_device(assigned);

@@ -67,9 +67,10 @@ struct nest_leftover {
 
 struct vtd_assigned {
     struct vtd *vtd;
-    struct vtd_function *function; /* of the alias: tables are indexed by that */
     struct viommu_pci_id id;
-    char name[16]; /* of id, for the log */
+    uint16_t requester_id;         /* of the alias: tables are indexed by that */
+    struct vtd_function *function; /* of the same; NULL: no memory for it, faults stay untold */
+    char name[16];                 /* of id, for the log */
     struct viommu_host_device *device;
     bool lost; /* unbound by force: the host does not know it any more */
     bool scan; /* at the next commit, look for PASIDs that became present */

@@ -104,12 +104,25 @@ static int pci_set_iommu_device(void *opaque, struct viommu_pci_id id, struct vi
     return ret;
 }
 
-static void pci_unset_iommu_device(void *opaque, struct viommu_pci_id id)
+static void pci_unset_iommu_device(void *opaque, struct viommu_pci_id id,
+                                   struct viommu_host_device *device)
 {
     struct vtd *vtd = vtd_of(opaque);
 
+    (void)id;
     pthread_mutex_lock(&vtd->lock);
-    vtd_nest_unset_device(vtd, id);
+    vtd_nest_unset_device(vtd, device);
+    pthread_mutex_unlock(&vtd->lock);
+}
+
+static void pci_requester_changed(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
+                                  struct viommu_host_device *device)
+{
+    struct vtd *vtd = vtd_of(opaque);
+
+    vtd_function_get(vtd, alias.requester_id); /* as above: before the lock */
+    pthread_mutex_lock(&vtd->lock);
+    vtd_nest_move_device(vtd, id, alias, device);
     pthread_mutex_unlock(&vtd->lock);
 }
 
@@ -119,4 +132,5 @@ const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .get_viommu_cap = pci_get_viommu_cap,
     .set_iommu_device = pci_set_iommu_device,
     .unset_iommu_device = pci_unset_iommu_device,
+    .requester_changed = pci_requester_changed,
 };

@@ -111,6 +111,7 @@ static struct vtd *new_unit(const struct viommu_vtd_options *options)
     if (!vtd)
         return NULL;
     vtd->base.ops = &vtd_ops;
+    vtd->base.segment = options->segment;
     vtd->options = *options;
     vtd->cap = vtd_options_cap(options);
     vtd->ecap = vtd_options_ecap(options);

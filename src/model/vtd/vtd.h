@@ -289,7 +289,10 @@ int vtd_nest_create(struct vtd *vtd);
 void vtd_nest_destroy(struct vtd *vtd);
 int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
                         struct viommu_host_device *device, struct viommu_error *error);
-void vtd_nest_unset_device(struct vtd *vtd, struct viommu_pci_id id);
+void vtd_nest_unset_device(struct vtd *vtd, const struct viommu_host_device *device);
+/* It has other IDs now. The function of the alias is missing when there was no memory for it. */
+void vtd_nest_move_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
+                          const struct viommu_host_device *device);
 void vtd_nest_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
 void vtd_nest_commit(struct vtd *vtd);
 void vtd_nest_replay(struct vtd *vtd);
