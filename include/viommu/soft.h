@@ -26,9 +26,13 @@ VIOMMU_EXPORT const char *viommu_soft_profile_description(const char *name);
 
 /** How long the translation cache keeps what it has learnt. */
 enum viommu_soft_cache {
-    VIOMMU_SOFT_CACHE_HOARD, /**< until told otherwise: a missing invalidation is seen */
+    VIOMMU_SOFT_CACHE_HOARD, /**< until told otherwise: a missing invalidation is seen. At
+                                  cache_limit it says so once by the log and forgets everything. */
     VIOMMU_SOFT_CACHE_NONE,  /**< caches nothing */
 };
+
+/** Entries that a hoarding cache holds unless told otherwise; each takes about 80 bytes. */
+#define VIOMMU_SOFT_CACHE_LIMIT (UINT64_C(1) << 20)
 
 /** Options. Begin with VIOMMU_SOFT_OPTIONS_INIT. */
 struct viommu_soft_options {
@@ -39,10 +43,15 @@ struct viommu_soft_options {
     /** Used instead of `profile` when not NULL: registers, quirks and PASID width of the tests'
      * making. */
     const struct viommu_host_hw_info *custom;
+    /** Entries (of 4096 bytes of IOVA each) that the caches of all HWPTs together may hold: a guest
+     * decides how many it uses. 0: VIOMMU_SOFT_CACHE_LIMIT. Threads that insert at the same moment
+     * may each exceed it by one. */
+    uint64_t cache_limit;
 };
 #define VIOMMU_SOFT_OPTIONS_INIT                                                                   \
     {                                                                                              \
-        sizeof(struct viommu_soft_options), 0, VIOMMU_SOFT_CACHE_HOARD, {0, 0, VIOMMU_LOG_NONE}, 0 \
+        sizeof(struct viommu_soft_options), 0, VIOMMU_SOFT_CACHE_HOARD, {0, 0, VIOMMU_LOG_NONE},   \
+            0, 0                                                                                   \
     }
 
 /**
@@ -117,6 +126,7 @@ struct viommu_soft_census {
     uint64_t cache_entries;
     uint64_t dma_requests; /**< served since creation */
     uint64_t dma_faults;
+    uint64_t cache_clears; /**< how often the cache reached cache_limit and was emptied */
 };
 VIOMMU_EXPORT void viommu_soft_get_census(struct viommu_host *host,
                                           struct viommu_soft_census *census);

@@ -5,10 +5,15 @@ void rig_create(struct rig *rig, const char *profile, enum viommu_soft_cache cac
 {
     struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
 
-    *rig = (struct rig){0};
     options.profile = profile;
     options.cache = cache;
-    assert_int_equal(viommu_soft_create(&rig->host, &options, &rig->error), 0);
+    rig_create_with(rig, &options);
+}
+
+void rig_create_with(struct rig *rig, const struct viommu_soft_options *options)
+{
+    *rig = (struct rig){0};
+    assert_int_equal(viommu_soft_create(&rig->host, options, &rig->error), 0);
     assert_int_equal(
         viommu_soft_device_add(rig->host, "0000:3a:00.0", 0, &rig->device, &rig->error), 0);
     assert_int_equal(viommu_host_bind(rig->host, "0000:3a:00.0", &rig->device_id, &rig->error), 0);

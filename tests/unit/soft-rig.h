@@ -41,6 +41,7 @@ struct rig {
 };
 
 void rig_create(struct rig *rig, const char *profile, enum viommu_soft_cache cache);
+void rig_create_with(struct rig *rig, const struct viommu_soft_options *options);
 void rig_destroy(struct rig *rig); /* gives everything back and looks at the census */
 
 /* Guest memory: each page mapped for itself, at a host address far from its neighbours'. */

@@ -232,6 +232,61 @@ static void test_more_rights_without_invalidation(void **state)
     rig_destroy(&rig);
 }
 
+/* What the log was told, and how often. */
+struct heard {
+    unsigned int times;
+    char message[512];
+};
+
+static void hear(void *opaque, enum viommu_log_level level, const char *message)
+{
+    struct heard *heard = opaque;
+
+    assert_int_equal(level, VIOMMU_LOG_WARNING);
+    heard->times++;
+    snprintf(heard->message, sizeof(heard->message), "%s", message);
+}
+
+/* A guest that uses ever more addresses: all caches of the host share one limit. */
+static void test_limit(void **state)
+{
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct viommu_dma_result result;
+    struct heard heard = {0};
+    uint64_t value;
+    struct rig rig;
+
+    (void)state;
+    options.cache_limit = 8;
+    options.log = (struct viommu_log){hear, &heard, VIOMMU_LOG_WARNING};
+    rig_create_with(&rig, &options);
+    rig_map(&rig, RWMAP);
+    rig_parent(&rig, PARENT);
+    rig_table(&rig);
+    assert_int_equal(rig_nest(&rig, 0, PML4, 48), 0);
+    assert_int_equal(viommu_host_attach(rig.host, rig.device_id, 1, rig.parent, NULL), 0);
+    for (unsigned int i = 0; i < 3; i++)
+        assert_int_equal(rig_access(&rig, i * PAGE, 1, VIOMMU_DMA_READ, &result), VIOMMU_DMA_OK);
+    rig_entry(&rig, PD, 3, PS | ALL);
+    for (unsigned int i = 0; i < 5; i++)
+        assert_int_equal(rig_read(&rig, IOVA + i * PAGE, &value), VIOMMU_DMA_OK);
+    assert_int_equal(rig_census(&rig).cache_entries, 8);
+    assert_int_equal(rig_census(&rig).cache_clears, 0);
+    assert_int_equal(heard.times, 0);
+    assert_int_equal(rig_read(&rig, IOVA + 5 * PAGE, &value), VIOMMU_DMA_OK);
+    assert_int_equal(rig_census(&rig).cache_entries, 1);
+    assert_int_equal(rig_census(&rig).cache_clears, 1);
+    assert_int_equal(heard.times, 1);
+    assert_non_null(strstr(heard.message, "its limit of 8 entries"));
+    for (unsigned int i = 0; i < 64; i++) {
+        assert_int_equal(rig_read(&rig, IOVA + i * PAGE, &value), VIOMMU_DMA_OK);
+        assert_in_range(rig_census(&rig).cache_entries, 1, 8);
+    }
+    assert_int_equal(rig_census(&rig).cache_clears, 8);
+    assert_int_equal(heard.times, 1);
+    rig_destroy(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_replace_takes_effect),
         cmocka_unit_test(test_many_entries),
         cmocka_unit_test(test_more_rights_without_invalidation),
+        cmocka_unit_test(test_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

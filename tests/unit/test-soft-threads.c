@@ -292,13 +292,38 @@ static void test_remove(void **state)
     }
 }
 
+/* Each thread inserts and makes room at the same time as the others. */
+static void test_cache_limit(void **state)
+{
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct worker workers[THREADS];
+    struct rig rig;
+    int stop = 0;
+
+    (void)state;
+    options.cache_limit = 2;
+    rig_create_with(&rig, &options);
+    rig_map(&rig, RWMAP);
+    rig_parent(&rig, 0);
+    for (int i = 0; i < THREADS; i++) {
+        workers[i] = (struct worker){.rig = &rig, .iova = DATA + i * PAGE, .stop = &stop};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, read_for_ever, &workers[i]), 0);
+    }
+    for (int i = 0; i < ROUNDS || rig_census(&rig).cache_clears < 2; i++) {
+        wait_for_dma(workers);
+        assert_in_range(rig_census(&rig).cache_entries, 0, 2 + THREADS);
+    }
+    stop_all(workers, &stop);
+    rig_destroy(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unmap),      cmocka_unit_test(test_detach),
         cmocka_unit_test(test_unbind),     cmocka_unit_test(test_invalidate),
         cmocka_unit_test(test_dirty_bits), cmocka_unit_test(test_fault_handler),
-        cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_remove),     cmocka_unit_test(test_cache_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,7 @@ static void test_create_errors(void **state)
     (void)state;
     options.profile = "pentium";
     assert_int_equal(viommu_soft_create(&host, &options, &error), -ENOENT);
-    assert_non_null(strstr(error.message, "\"pentium\""));
+    assert_non_null(strstr(error.message, "'pentium'"));
     for (size_t i = 0; i < viommu_soft_profile_count(); i++)
         assert_non_null(strstr(error.message, viommu_soft_profile_name(i)));
     options.profile = NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The translation cache of one HWPT, and its invalidation. It holds 4 KiB pages and never evicts: a
- * translation that should have been invalidated stays, and is seen.
+ * translation that should have been invalidated stays, and is seen. But a guest decides how many
+ * there are: at the host's limit all caches are emptied, and the log says that this has happened.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "host/soft/soft.h"
 
 #define FIRST_BUCKETS      64
@@ -25,7 +27,7 @@ struct soft_cache_entry {
 void soft_cache_init(struct soft_cache *cache, struct soft_host *host)
 {
     pthread_mutex_init(&cache->lock, NULL);
-    cache->host_count = &host->cache_entries;
+    cache->host = host;
 }
 
 void soft_cache_destroy(struct soft_cache *cache)
@@ -103,16 +105,53 @@ static void drop_link(struct soft_cache *cache, struct soft_cache_entry **link)
     *link = entry->next;
     cache->count--;
     cache->large -= is_large(entry);
-    __atomic_fetch_sub(cache->host_count, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&cache->host->cache_entries, 1, __ATOMIC_RELAXED);
     free(entry);
 }
 
-/* A translation that finds no memory is not kept: caches may always forget. */
+static void clear_all(struct soft_host *host)
+{
+    struct soft_object *object;
+
+    LIST_FOREACH(object, &host->objects, link)
+    {
+        if (object->type == SOFT_PAGING || object->type == SOFT_NESTED)
+            soft_cache_clear(&((struct soft_hwpt *)object)->cache);
+    }
+    if (!__atomic_fetch_add(&host->cache_clears, 1, __ATOMIC_RELAXED))
+        log_message(
+            &host->log, VIOMMU_LOG_WARNING,
+            "Simulated host %s: the translation cache reached its limit of %llu entries and "
+            "was emptied, so invalidations that were missing until now may stay unseen; "
+            "raise cache_limit to keep more (said once)",
+            host->info.name, (unsigned long long)host->cache_limit);
+}
+
+/* Whether there is room for one entry more; while another thread makes room, there is none. */
+static bool make_room(struct soft_host *host)
+{
+    if (__atomic_load_n(&host->cache_entries, __ATOMIC_RELAXED) < host->cache_limit)
+        return true;
+    if (__atomic_exchange_n(&host->cache_clearing, true, __ATOMIC_ACQUIRE))
+        return false;
+    if (__atomic_load_n(&host->cache_entries, __ATOMIC_RELAXED) >= host->cache_limit)
+        clear_all(host);
+    __atomic_store_n(&host->cache_clearing, false, __ATOMIC_RELEASE);
+    return true;
+}
+
+/*
+ * A translation that finds no memory is not kept: caches may always forget. The host's lock is held
+ * for reading.
+ */
 void soft_cache_insert(struct soft_cache *cache, uint64_t iova, bool privileged,
                        const struct soft_translation *translation)
 {
-    struct soft_cache_entry *entry = malloc(sizeof(*entry)), **link;
+    struct soft_cache_entry *entry, **link;
 
+    if (!make_room(cache->host))
+        return;
+    entry = malloc(sizeof(*entry));
     if (!entry)
         return;
     *entry = (struct soft_cache_entry){
@@ -130,7 +169,7 @@ void soft_cache_insert(struct soft_cache *cache, uint64_t iova, bool privileged,
     cache->buckets[bucket_of(cache, entry->page)] = entry;
     cache->count++;
     cache->large += is_large(entry);
-    __atomic_fetch_add(cache->host_count, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&cache->host->cache_entries, 1, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&cache->lock);
 }
 

@@ -133,6 +133,7 @@ static int soft_host_new(struct soft_host **out, const struct viommu_soft_option
     LIST_INIT(&host->objects);
     LIST_INIT(&host->devices);
     host->cache_mode = options->cache;
+    host->cache_limit = options->cache_limit ? options->cache_limit : VIOMMU_SOFT_CACHE_LIMIT;
     host->log = options->log;
     ret = take_info(&host->info, options, error);
     if (ret) {
@@ -268,6 +269,7 @@ void viommu_soft_get_census(struct viommu_host *host, struct viommu_soft_census 
         now.mapped_bytes = soft->mapped_bytes;
         now.table_pages = soft->table_pages;
         now.cache_entries = __atomic_load_n(&soft->cache_entries, __ATOMIC_RELAXED);
+        now.cache_clears = __atomic_load_n(&soft->cache_clears, __ATOMIC_RELAXED);
         now.dma_requests = __atomic_load_n(&soft->dma_requests, __ATOMIC_RELAXED);
         now.dma_faults = __atomic_load_n(&soft->dma_faults, __ATOMIC_RELAXED);
         pthread_rwlock_unlock(&soft->lock);

@@ -81,8 +81,8 @@ struct soft_cache {
     struct soft_cache_entry **buckets;
     size_t bucket_count;
     size_t count;
-    size_t large;         /* entries whose first-stage page is larger than 4 KiB */
-    uint64_t *host_count; /* the host's sum of all caches */
+    size_t large; /* entries whose first-stage page is larger than 4 KiB */
+    struct soft_host *host;
 };
 
 struct soft_host {
@@ -96,7 +96,10 @@ struct soft_host {
     LIST_HEAD(, viommu_soft_device) devices; /* plugged in */
     uint64_t mapped_bytes;
     uint64_t table_pages;
-    uint64_t cache_entries; /* these three are accessed atomically */
+    uint64_t cache_limit;
+    uint64_t cache_entries; /* of all caches; from here on accessed atomically */
+    uint64_t cache_clears;
+    bool cache_clearing; /* somebody is */
     uint64_t dma_requests;
     uint64_t dma_faults;
 };
