@@ -80,6 +80,10 @@ static void do_dma(const struct viommu_pci_device *device, uint64_t iova)
     struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
     struct viommu_dma_result result;
 
+    if (!space) {
+        fprintf(stderr, "no memory for the device's address space\n");
+        exit(1);
+    }
     request.address = iova;
     request.length = 6;
     request.requester_id = viommu_pci_device_alias(device).requester_id;

@@ -4,6 +4,7 @@
  * requester ID of now, and a detach finds what was attached.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -247,19 +248,77 @@ static void faults_never_name_the_old_requester(void **state)
     assigned_destroy(&assigned);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbered_after_the_attach),
-        cmocka_unit_test(nested_tables_follow),
-        cmocka_unit_test(renumbered_under_translation),
-        cmocka_unit_test(two_bridges_swap),
-        cmocka_unit_test(detached_after_renumbering),
-        cmocka_unit_test(the_unit_stays_while_devices_are_attached),
-        cmocka_unit_test(one_unit_one_segment),
-        cmocka_unit_test(no_memory_for_a_requester),
-        cmocka_unit_test(faults_never_name_the_old_requester),
-    };
+/* A vCPU programs bus numbers while the VMM attaches and detaches and a device does DMA. */
+struct renumberer {
+    struct viommu_pci_bus *const *ports;
+    bool stop;
+};
 
-    return cmocka_run_group_tests_name("vtd-nesting-buses", tests, NULL, NULL);
+static void *renumber(void *opaque)
+{
+    struct renumberer *renumberer = opaque;
+    uint8_t number = 0;
+
+    while (!__atomic_load_n(&renumberer->stop, __ATOMIC_RELAXED)) {
+        viommu_pci_bus_set_number(renumberer->ports[number & 1], 3 + number % 3);
+        number++;
+    }
+    return NULL;
+}
+
+static void renumbered_while_devices_come_and_go(void **state)
+{
+    struct viommu_pci_bus *ports[ASSIGNED_DEVICES];
+    struct renumberer renumberer = {.ports = ports};
+    struct assigned assigned;
+    pthread_t thread;
+
+    (void)state;
+    create_behind_ports(&assigned, ports, VIOMMU_PCI_BRIDGE_PCIE_PORT);
+    for (uint8_t bus = 3; bus < 6; bus++)
+        map_bus(&assigned, bus, PAGE_A);
+    viommu_pci_bus_set_number(ports[0], 4);
+    viommu_pci_bus_set_number(ports[1], 5);
+    guest_on(&assigned.guest, TTM_LEGACY);
+    viommu_host_set_observer(assigned.host, NULL, NULL); /* its trace is one thread's */
+    assert_int_equal(pthread_create(&thread, NULL, renumber, &renumberer), 0);
+    for (unsigned int i = 0; i < 300; i++) {
+        assigned_detach(&assigned, 0);
+        assigned_attach(&assigned, 0);
+        assert_true(assigned_reads(&assigned, 1, GUEST_IOVA));
+    }
+    __atomic_store_n(&renumberer.stop, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_A);
+    assigned_arrives(&assigned, 1, GUEST_IOVA, PAGE_A);
+    assigned_destroy(&assigned);
+}
+
+static const struct spec_rule rules[] = {
+    {"VTD-NEST-BUS-1", "3.4.1",
+     "A device attached before its bus had a number goes by that number.",
+     numbered_after_the_attach},
+    {"VTD-NEST-BUS-2", "3.4.1", "Nested tables and invalidations go by the bus number of now.",
+     nested_tables_follow},
+    {"VTD-NEST-BUS-3", "3.4.1", "A device is bound anew when its bus number changes.",
+     renumbered_under_translation},
+    {"VTD-NEST-BUS-4", "3.4.1", "Bridges that swap their numbers swap the tables below them.",
+     two_bridges_swap},
+    {"VTD-NEST-BUS-5", "3.4.1", "A detach finds its device after the bus was renumbered.",
+     detached_after_renumbering},
+    {"VTD-NEST-BUS-6", "3.4", "A bus keeps its unit while a function below has a host device.",
+     the_unit_stays_while_devices_are_attached},
+    {"VTD-NEST-BUS-7", "3.4.1", "A unit protects buses of its own segment alone.",
+     one_unit_one_segment},
+    {"VTD-NEST-BUS-8", "7.1", "Without memory for a requester ID its tables count all the same.",
+     no_memory_for_a_requester},
+    {"VTD-NEST-BUS-9", "7.1", "No fault names the requester ID that a device had before.",
+     faults_never_name_the_old_requester},
+    {"VTD-NEST-BUS-10", "3.4.1", "Buses are renumbered while devices come and go.",
+     renumbered_while_devices_come_and_go},
+};
+
+int main(int argc, char **argv)
+{
+    return spec_main(argc, argv, "VT-d 5.0", rules, SPEC_COUNT(rules));
 }
