@@ -19,7 +19,8 @@ struct viommu_dma_space {
     struct viommu_memory *memory;
     const struct dma_space_ops *ops;
     void *owner;
-    struct iotlb *iotlb; /* NULL: nothing is cacheable */
+    struct iotlb *iotlb; /* dma_iotlb(): made by the first fill, there until the end */
+    bool cacheable;      /* the model's translations are; else there is never an IOTLB */
 
     /* Mappings (mapping.c), under lock. It may be held while walking, never while draining. */
     pthread_mutex_t lock;
@@ -29,7 +30,14 @@ struct viommu_dma_space {
     uint64_t revoked_count;      /* of these, and of those whose callback is still to come */
     LIST_HEAD(, revocation) revocations;
     struct memory_listener listener;
+    uint64_t invalidations; /* counted; atomic */
 };
+
+/* NULL: nothing was filled in yet. */
+static inline struct iotlb *dma_iotlb(const struct viommu_dma_space *space)
+{
+    return __atomic_load_n(&space->iotlb, __ATOMIC_ACQUIRE);
+}
 
 /* A translation of one address, and how far it goes. translation.gpa is that of the address itself.
  */

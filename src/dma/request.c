@@ -109,9 +109,10 @@ int viommu_dma_translate(struct viommu_dma_space *space, const struct viommu_dma
                          struct viommu_dma_result *result)
 {
     const uint8_t wanted = request->access & (ACCESS_MEMORY | VIOMMU_DMA_EXECUTE);
+    const struct iotlb *iotlb = dma_iotlb(space);
     struct iotlb_hit hit;
 
-    if (!space->iotlb || !iotlb_lookup(space->iotlb, request->address, iotlb_key(request), &hit) ||
+    if (!iotlb || !iotlb_lookup(iotlb, request->address, iotlb_key(request), &hit) ||
         wanted & ~hit.attributes || !(wanted & ACCESS_MEMORY) || request->length - 1 >= hit.length)
         return translate_slowly(space, request, result);
     result->status = VIOMMU_DMA_OK;

@@ -11,7 +11,7 @@
 #include "dma/internal.h"
 
 static int space_create(struct viommu_dma_space **out, struct viommu_memory *memory,
-                        const struct dma_space_ops *ops, void *owner, struct iotlb *iotlb)
+                        const struct dma_space_ops *ops, void *owner, bool cacheable)
 {
     struct viommu_dma_space *space = calloc(1, sizeof(*space));
 
@@ -20,7 +20,7 @@ static int space_create(struct viommu_dma_space **out, struct viommu_memory *mem
     space->memory = memory;
     space->ops = ops;
     space->owner = owner;
-    space->iotlb = iotlb;
+    space->cacheable = cacheable;
     if (mapping_init(space)) {
         free(space);
         return -ENOMEM;
@@ -32,12 +32,7 @@ static int space_create(struct viommu_dma_space **out, struct viommu_memory *mem
 int dma_space_create(struct viommu_dma_space **out, struct viommu_memory *memory,
                      const struct dma_space_ops *ops, void *owner)
 {
-    struct iotlb *iotlb = iotlb_create();
-    int ret = iotlb ? space_create(out, memory, ops, owner, iotlb) : -ENOMEM;
-
-    if (ret)
-        iotlb_destroy(iotlb);
-    return ret;
+    return space_create(out, memory, ops, owner, true);
 }
 
 void *dma_space_owner(const struct viommu_dma_space *space)
@@ -64,7 +59,7 @@ static const struct dma_space_ops plain_ops = {.walk = plain_walk};
 int viommu_dma_space_create_plain(struct viommu_dma_space **out, struct viommu_memory *memory,
                                   struct viommu_error *error)
 {
-    if (space_create(out, memory, &plain_ops, NULL, NULL))
+    if (space_create(out, memory, &plain_ops, NULL, false))
         return error_set(error, -ENOMEM, "no memory for a DMA address space");
     return 0;
 }
@@ -88,9 +83,10 @@ static uint8_t wanted(const struct viommu_dma_request *request)
 static bool resolve_cached(const struct viommu_dma_space *space,
                            const struct viommu_dma_request *request, struct dma_piece *piece)
 {
+    const struct iotlb *iotlb = dma_iotlb(space);
     struct iotlb_hit hit;
 
-    if (!space->iotlb || !iotlb_lookup(space->iotlb, request->address, iotlb_key(request), &hit) ||
+    if (!iotlb || !iotlb_lookup(iotlb, request->address, iotlb_key(request), &hit) ||
         wanted(request) & ~hit.attributes)
         return false;
     piece->length = hit.length;
@@ -106,11 +102,59 @@ static bool resolve_cached(const struct viommu_dma_space *space,
     return true;
 }
 
+/*
+ * The first fill makes the IOTLB: a space that never translates anything (functions that are not
+ * there, bus numbers that were given up) costs little. NULL when there is no memory, or when
+ * another thread was first: then nothing is kept this time.
+ */
+static struct iotlb *first_iotlb(struct viommu_dma_space *space)
+{
+    struct iotlb *iotlb = iotlb_create(), *none = NULL;
+
+    if (iotlb && __atomic_compare_exchange_n(&space->iotlb, &none, iotlb, false, __ATOMIC_SEQ_CST,
+                                             __ATOMIC_SEQ_CST))
+        return iotlb;
+    iotlb_destroy(iotlb);
+    return NULL;
+}
+
+/* What a fill must know of before its walk, to see whether an invalidation came in between. */
+struct fill {
+    struct iotlb *iotlb; /* NULL: there was none before the walk */
+    uint64_t sequence;   /* of the IOTLB, or of the space */
+};
+
+static struct fill fill_begin(const struct viommu_dma_space *space)
+{
+    struct iotlb *iotlb = dma_iotlb(space);
+
+    return (struct fill){iotlb, iotlb ? iotlb_sequence(iotlb)
+                                      : __atomic_load_n(&space->invalidations, __ATOMIC_SEQ_CST)};
+}
+
+/*
+ * An invalidation counts itself in the space and then looks for an IOTLB. When it has found none,
+ * it was counted before the new one was published, so it is seen here; when it has found the new
+ * one, the two settle it between them.
+ */
+static void fill_end(struct viommu_dma_space *space, const struct viommu_dma_request *request,
+                     const struct dma_translation *translation, struct fill fill)
+{
+    if (!fill.iotlb) {
+        fill.iotlb = first_iotlb(space);
+        if (!fill.iotlb ||
+            __atomic_load_n(&space->invalidations, __ATOMIC_SEQ_CST) != fill.sequence)
+            return;
+        fill.sequence = 0; /* what a new one begins with */
+    }
+    iotlb_fill(fill.iotlb, request->address, iotlb_key(request), translation, fill.sequence);
+}
+
 static void resolve_walk(struct viommu_dma_space *space, const struct viommu_dma_request *request,
                          struct dma_piece *piece)
 {
     struct dma_translation *translation = &piece->translation;
-    uint64_t sequence = space->iotlb ? iotlb_sequence(space->iotlb) : 0;
+    struct fill fill = fill_begin(space);
     uint64_t offset;
 
     *translation = (struct dma_translation){.status = VIOMMU_DMA_BLOCKED};
@@ -120,8 +164,8 @@ static void resolve_walk(struct viommu_dma_space *space, const struct viommu_dma
     if (translation->status != VIOMMU_DMA_OK)
         return;
     /* Translated and translation requests obey other rules: they neither use nor fill it. */
-    if (space->iotlb && !translation->uncacheable && request->type == VIOMMU_DMA_UNTRANSLATED)
-        iotlb_fill(space->iotlb, request->address, iotlb_key(request), translation, sequence);
+    if (space->cacheable && !translation->uncacheable && request->type == VIOMMU_DMA_UNTRANSLATED)
+        fill_end(space, request, translation, fill);
     offset = request->address & low_bits(translation->granule_log2);
     translation->gpa += offset;
     piece->length = BIT64(translation->granule_log2) - offset;
@@ -167,8 +211,12 @@ enum viommu_dma_status dma_resolve_host(struct viommu_dma_space *space,
 
 void dma_space_invalidate(struct viommu_dma_space *space, const struct dma_invalidation *what)
 {
-    if (space->iotlb)
-        iotlb_invalidate(space->iotlb, what);
+    struct iotlb *iotlb;
+
+    __atomic_fetch_add(&space->invalidations, 1, __ATOMIC_SEQ_CST);
+    iotlb = __atomic_load_n(&space->iotlb, __ATOMIC_SEQ_CST);
+    if (iotlb)
+        iotlb_invalidate(iotlb, what);
     mapping_invalidate(space, what);
 }
 
