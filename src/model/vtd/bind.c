@@ -33,6 +33,27 @@ uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned)
     return nest_pasid_count(assigned) ? VIOMMU_HOST_HWPT_PASID : 0;
 }
 
+/* Work */
+
+bool nest_work(struct vtd *vtd, uint64_t units)
+{
+    if (units <= vtd->work) {
+        vtd->work -= units;
+        return true;
+    }
+    vtd->work = 0;
+    return false;
+}
+
+int nest_work_exceeded(struct viommu_error *error)
+{
+    return error_set(error, -E2BIG,
+                     "the guest asks for more at a time than the %llu units of work that one "
+                     "register write may cost; larger pages, fewer mappings or smaller batches "
+                     "of invalidations help",
+                     (unsigned long long)VTD_WORK_MAX);
+}
+
 /* What a valid entry asks for, and why it cannot be had. */
 static void wish_of_entry(const struct vtd_assigned *assigned, struct nest_wish *wish)
 {
@@ -103,7 +124,7 @@ static bool destroyed(struct vtd_assigned *assigned, uint32_t id, enum viommu_lo
     return false;
 }
 
-void nest_destroy_object(struct vtd_assigned *assigned, uint32_t id)
+static void destroy(struct vtd_assigned *assigned, uint32_t id, bool filled)
 {
     struct nest_leftover *leftover;
 
@@ -113,7 +134,31 @@ void nest_destroy_object(struct vtd_assigned *assigned, uint32_t id)
     if (!leftover)
         return;
     leftover->id = id;
+    leftover->filled = filled;
     TAILQ_INSERT_TAIL(&assigned->leftovers, leftover, link);
+}
+
+void nest_destroy_object(struct vtd_assigned *assigned, uint32_t id)
+{
+    destroy(assigned, id, false);
+}
+
+static bool emptied(struct vtd_assigned *assigned, uint32_t id, enum viommu_log_level level)
+{
+    struct viommu_error error;
+
+    if (!viommu_host_ioas_unmap(viommu_host_device_host(assigned->device), id, 0, UINT64_MAX, NULL,
+                                &error))
+        return true;
+    log_limited(&assigned->vtd->options.log, &assigned->vtd->nest_limit, level,
+                "%s: IOAS %u of the host, which nothing uses any more, stays filled for now: %s",
+                assigned->name, id, error.message);
+    return false;
+}
+
+void nest_destroy_ioas(struct vtd_assigned *assigned, uint32_t id)
+{
+    destroy(assigned, id, !emptied(assigned, id, VIOMMU_LOG_WARNING));
 }
 
 /* In the order in which they came: a HWPT before the IOAS below it. */
@@ -123,6 +168,7 @@ void nest_collect(struct vtd_assigned *assigned)
 
     for (leftover = TAILQ_FIRST(&assigned->leftovers); leftover; leftover = next) {
         next = TAILQ_NEXT(leftover, link);
+        leftover->filled = leftover->filled && !emptied(assigned, leftover->id, VIOMMU_LOG_DEBUG);
         if (!destroyed(assigned, leftover->id, VIOMMU_LOG_DEBUG))
             continue;
         TAILQ_REMOVE(&assigned->leftovers, leftover, link);
@@ -218,6 +264,24 @@ static void lose(struct vtd_assigned *assigned)
     mark_blocked(binding);
 }
 
+void nest_check_leftovers(struct vtd_assigned *assigned)
+{
+    struct nest_leftover *leftover;
+
+    TAILQ_FOREACH(leftover, &assigned->leftovers, link)
+    {
+        if (leftover->filled)
+            break;
+    }
+    if (!leftover || assigned->lost)
+        return;
+    log_message(&assigned->vtd->options.log, VIOMMU_LOG_ERROR,
+                "%s is taken away from the host until it is plugged again: IOAS %u of it cannot be "
+                "emptied of memory that is being removed from the guest",
+                assigned->name, leftover->id);
+    lose(assigned);
+}
+
 void nest_binding_block(struct nest_binding *binding)
 {
     struct vtd_assigned *assigned = binding->assigned;
@@ -296,6 +360,12 @@ static void rebind(struct nest_binding *binding, const struct nest_wish *wish)
     uint32_t hwpt;
     int ret;
 
+    /* Guest physical addresses again, translation being off: that is the way back, and is done. */
+    if (wish->by_entry && !nest_work(assigned->vtd, NEST_WORK_BIND)) {
+        nest_work_exceeded(&error);
+        refuse(binding, &wish->entry, error.message);
+        return;
+    }
     ret = target_make(assigned, wish, &target, &hwpt, &error);
     if (ret) {
         refuse(binding, &wish->entry, error.message);
@@ -358,6 +428,8 @@ static int flush_nested(struct nest_binding *binding, struct viommu_error *error
     uint32_t done = 0;
     int ret = 0;
 
+    if (!nest_work(binding->assigned->vtd, NEST_WORK_CALL + pending->count))
+        return nest_work_exceeded(error);
     for (int attempt = 0; attempt < 2 && done < pending->count; attempt++) {
         uint32_t left = pending->count - done;
         uint32_t count = left;

@@ -28,6 +28,11 @@ static void for_each_binding(struct vtd_assigned *assigned, binding_fn *fn,
     }
 }
 
+static bool pasid_known(const struct vtd_assigned *assigned, uint32_t pasid)
+{
+    return assigned->pasid_bits[pasid / 64] & BIT64(pasid % 64);
+}
+
 /* PASIDs that are not attached are not remembered. */
 static void drop_blocked_pasids(struct vtd_assigned *assigned)
 {
@@ -35,9 +40,10 @@ static void drop_blocked_pasids(struct vtd_assigned *assigned)
 
     for (binding = TAILQ_FIRST(&assigned->pasids); binding; binding = next) {
         next = TAILQ_NEXT(binding, link);
-        if (binding->target.state != NEST_BLOCKED)
+        if (binding->target.state != NEST_BLOCKED || binding->dirty)
             continue;
         TAILQ_REMOVE(&assigned->pasids, binding, link);
+        assigned->pasid_bits[binding->pasid / 64] &= ~BIT64(binding->pasid % 64);
         assigned->pasid_count--;
         free(binding);
     }
@@ -65,42 +71,58 @@ static bool names_entry(const struct vtd_invalidation *what, bool valid,
     return what->scope != VTD_SCOPE_PASID || entry->pasid == what->pasid;
 }
 
-static bool concerns(const struct nest_binding *binding, const struct nest_wish *wish,
-                     const struct vtd_invalidation *what)
+static bool names_new_entry(const struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    struct nest_wish wish;
+
+    if (what->scope == VTD_SCOPE_PASID && binding->pasid != VIOMMU_PASID_NONE &&
+        binding->pasid != what->pasid)
+        return false;
+    if (!nest_work(binding->assigned->vtd, NEST_WORK_ENTRY))
+        return true;
+    nest_binding_wish(binding, &wish);
+    return names_entry(what, wish.by_entry, &wish.entry);
+}
+
+static bool concerns(const struct nest_binding *binding, const struct vtd_invalidation *what)
 {
     if (what->scope == VTD_SCOPE_GLOBAL)
         return true;
     if (what->scope == VTD_SCOPE_DEVICE)
         return names_device(binding->assigned, what);
-    return names_entry(what, binding->by_entry, &binding->entry) ||
-           names_entry(what, wish->by_entry, &wish->entry);
+    return names_entry(what, binding->by_entry, &binding->entry) || names_new_entry(binding, what);
 }
 
-/* what NULL: whatever changed. */
+/* However often an entry is named, the next commit reads it once. what NULL: whatever changed. */
+static void mark(struct nest_binding *binding, const struct vtd_invalidation *what)
+{
+    if (!binding->dirty)
+        binding->dirty = !what || concerns(binding, what);
+}
+
 static void reread(struct nest_binding *binding, const struct vtd_invalidation *what)
 {
     struct nest_wish wish;
 
+    (void)what;
+    if (!binding->dirty)
+        return;
+    binding->dirty = false;
+    nest_work(binding->assigned->vtd, NEST_WORK_ENTRY);
     nest_binding_wish(binding, &wish);
-    if (!what || concerns(binding, &wish, what))
-        nest_binding_apply(binding, &wish);
+    nest_binding_apply(binding, &wish);
 }
 
-static struct nest_binding *find_pasid(const struct vtd_assigned *assigned, uint32_t pasid)
+/* What is marked is made true now. */
+static void settle(struct vtd_assigned *assigned)
 {
-    struct nest_binding *binding;
-
-    TAILQ_FOREACH(binding, &assigned->pasids, link)
-    {
-        if (binding->pasid == pasid)
-            break;
-    }
-    return binding;
+    for_each_binding(assigned, reread, NULL);
+    drop_blocked_pasids(assigned);
 }
 
 /*
- * A PASID that is not attached: bind it when its entry is there now. Returns the entry's fault
- * reason, 0 when it is valid.
+ * A PASID that is not attached: the commit binds it when its entry is there now. Returns the
+ * entry's fault reason, 0 when it is valid.
  */
 static uint32_t adopt_pasid(struct vtd_assigned *assigned, uint32_t pasid,
                             const struct vtd_invalidation *what)
@@ -111,7 +133,7 @@ static uint32_t adopt_pasid(struct vtd_assigned *assigned, uint32_t pasid,
 
     nest_binding_init(&probe, assigned, pasid, NEST_BLOCKED);
     nest_binding_wish(&probe, &wish);
-    if (!wish.by_entry || (what && !concerns(&probe, &wish, what)))
+    if (!wish.by_entry || (what && !names_entry(what, true, &wish.entry)))
         return wish.entry.reason;
     binding = assigned->pasid_count < NEST_PASIDS_MAX ? malloc(sizeof(*binding)) : NULL;
     if (!binding) {
@@ -121,15 +143,28 @@ static uint32_t adopt_pasid(struct vtd_assigned *assigned, uint32_t pasid,
         return 0;
     }
     *binding = probe;
+    binding->dirty = true;
     TAILQ_INSERT_TAIL(&assigned->pasids, binding, link);
+    assigned->pasid_bits[pasid / 64] |= BIT64(pasid % 64);
     assigned->pasid_count++;
-    nest_binding_apply(binding, &wish);
     return 0;
+}
+
+static void say_pasids_missed(const struct vtd_assigned *assigned, uint32_t pasid)
+{
+    struct vtd *vtd = assigned->vtd;
+    struct viommu_error error;
+
+    nest_work_exceeded(&error);
+    log_limited(&vtd->options.log, &vtd->nest_limit, VIOMMU_LOG_WARNING,
+                "%s: PASIDs from %u on that became present stay blocked: %s", assigned->name, pasid,
+                error.message);
 }
 
 /*
  * An invalidation that names no PASID may have made any of them present. Where a whole PASID table
- * (64 entries; VT-d 5.0, 9.5) is missing it is passed over; entries looked at are bounded.
+ * (64 entries; VT-d 5.0, 9.5) is missing it is passed over; entries looked at are bounded, for each
+ * scan and by the work that is left.
  *
  * PASID 0 is never attached on its own: hosts use it for requests without PASID. That is what it is
  * for a guest, too, unless it sets RID_PASID; then its PASID 0 is what its RID_PASID is.
@@ -146,7 +181,11 @@ static void scan_pasids(struct vtd_assigned *assigned)
     for (uint32_t pasid = 1; pasid < count && looked < SCAN_MAX; looked++) {
         uint32_t reason = 0;
 
-        if (!find_pasid(assigned, pasid))
+        if (!nest_work(assigned->vtd, NEST_WORK_ENTRY)) {
+            say_pasids_missed(assigned, pasid);
+            return;
+        }
+        if (!pasid_known(assigned, pasid))
             reason = adopt_pasid(assigned, pasid, NULL);
         if (reason && reason < VTD_FAULT_SM_PDE_ACCESS)
             return;
@@ -156,17 +195,27 @@ static void scan_pasids(struct vtd_assigned *assigned)
     }
 }
 
+static void pasid_changed(struct vtd_assigned *assigned, const struct vtd_invalidation *what)
+{
+    if (!what->pasid || what->pasid >= nest_pasid_count(assigned) ||
+        pasid_known(assigned, what->pasid))
+        return;
+    if (assigned->pasid_count == NEST_PASIDS_MAX && nest_work(assigned->vtd, NEST_PASIDS_MAX))
+        settle(assigned); /* the same batch may have made room */
+    if (nest_work(assigned->vtd, NEST_WORK_ENTRY))
+        adopt_pasid(assigned, what->pasid, what);
+    else
+        say_pasids_missed(assigned, what->pasid);
+}
+
 static void tables_changed(struct vtd_assigned *assigned, const struct vtd_invalidation *what)
 {
     if (what->scope == VTD_SCOPE_PASID) {
-        if (what->pasid && what->pasid < nest_pasid_count(assigned) &&
-            !find_pasid(assigned, what->pasid))
-            adopt_pasid(assigned, what->pasid, what);
+        pasid_changed(assigned, what);
     } else if (what->scope != VTD_SCOPE_DEVICE || names_device(assigned, what)) {
         assigned->scan = nest_pasid_count(assigned) != 0;
     }
-    for_each_binding(assigned, reread, what);
-    drop_blocked_pasids(assigned);
+    for_each_binding(assigned, mark, what);
 }
 
 /*
@@ -213,9 +262,11 @@ static void commit_device(struct vtd_assigned *assigned)
 {
     if (assigned->lost)
         return;
+    settle(assigned);
     if (assigned->scan)
         scan_pasids(assigned);
     assigned->scan = false;
+    settle(assigned);
     for_each_binding(assigned, flush, NULL);
     drop_blocked_pasids(assigned);
     nest_collect(assigned);
@@ -231,8 +282,7 @@ void vtd_nest_commit(struct vtd *vtd)
 
 static void replay_device(struct vtd_assigned *assigned)
 {
-    for_each_binding(assigned, reread, NULL);
-    drop_blocked_pasids(assigned);
+    for_each_binding(assigned, mark, NULL);
     assigned->scan = nest_pasid_count(assigned) != 0;
 }
 
@@ -339,6 +389,11 @@ static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
         return NULL;
     assigned->vtd = vtd;
     assigned->device = device;
+    assigned->pasid_bits = calloc(nest_pasid_count(assigned) / 64 + 1, sizeof(uint64_t));
+    if (!assigned->pasid_bits) {
+        free(assigned);
+        return NULL;
+    }
     set_ids(assigned, id, alias);
     TAILQ_INIT(&assigned->pasids);
     TAILQ_INIT(&assigned->leftovers);
@@ -384,13 +439,15 @@ int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_
         return error_set(error, -ENOMEM, "no memory for an assigned device");
     ret = watch_first(assigned, error);
     if (ret) {
+        free(assigned->pasid_bits);
         free(assigned);
         return ret;
     }
     TAILQ_INSERT_TAIL(&vtd->nest->devices, assigned, link);
     update_function(vtd, assigned->function);
     assigned->scan = nest_pasid_count(assigned) != 0;
-    reread(&assigned->rid, NULL);
+    assigned->rid.dirty = true;
+    vtd_work_refill(vtd);
     commit_device(assigned);
     return 0;
 }
@@ -431,6 +488,7 @@ void vtd_nest_move_device(struct vtd *vtd, struct viommu_pci_id id, struct viomm
         return;
     watch_again(assigned);
     replay_device(assigned);
+    vtd_work_refill(vtd);
     commit_device(assigned);
 }
 
@@ -478,6 +536,7 @@ static void remove_device(struct vtd_assigned *assigned)
     release_device(assigned);
     TAILQ_REMOVE(&vtd->nest->devices, assigned, link);
     update_function(vtd, assigned->function);
+    free(assigned->pasid_bits);
     free(assigned);
 }
 
@@ -505,6 +564,7 @@ static void sync_shadows(struct vtd_nest *nest)
             if (binding->target.state == NEST_SHADOWED)
                 nest_binding_invalidate(binding, 0, 0, false);
         }
+        vtd_work_refill(nest->vtd);
         commit_device(assigned);
     }
 }
@@ -544,6 +604,7 @@ static void memory_removed(struct memory_listener *listener,
                            const struct viommu_memory_range *range)
 {
     struct vtd_nest *nest = (struct vtd_nest *)listener;
+    struct vtd_assigned *assigned;
     size_t at = 0;
 
     pthread_mutex_lock(&nest->vtd->lock);
@@ -554,6 +615,8 @@ static void memory_removed(struct memory_listener *listener,
                 (nest->range_count - at - 1) * sizeof(nest->ranges[0]));
         nest->range_count--;
         sync_shadows(nest);
+        TAILQ_FOREACH(assigned, &nest->devices, link)
+        nest_check_leftovers(assigned);
     }
     pthread_mutex_unlock(&nest->vtd->lock);
 }

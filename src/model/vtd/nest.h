@@ -47,6 +47,7 @@ struct nest_binding {
     struct vtd_assigned *assigned;
     uint32_t pasid; /* VIOMMU_PASID_NONE: requests without */
     struct nest_target target;
+    bool dirty;    /* its entry may have changed: the next commit reads it again */
     bool by_entry; /* `entry` made it so; else translation is off, or nothing is attached */
     struct vtd_entry entry; /* as it was when it was bound: invalidations name its domain */
     struct nest_pending pending;
@@ -56,6 +57,7 @@ struct nest_binding {
 /* An object that the host did not destroy when it should have. */
 struct nest_leftover {
     uint32_t id;
+    bool filled; /* an IOAS that the host did not even empty */
     TAILQ_ENTRY(nest_leftover) link;
 };
 
@@ -75,6 +77,7 @@ struct vtd_assigned {
     bool lost; /* unbound by force: the host does not know it any more */
     bool scan; /* at the next commit, look for PASIDs that became present */
     unsigned int pasid_count;
+    uint64_t *pasid_bits; /* those in `pasids`, by PASID */
     struct nest_binding rid;
     TAILQ_HEAD(nest_bindings, nest_binding) pasids;
     TAILQ_HEAD(, nest_leftover) leftovers;
@@ -91,7 +94,26 @@ struct vtd_nest {
      */
     struct viommu_memory_range *ranges;
     size_t range_count;
+    size_t areas; /* of all shadows */
 };
+
+/*
+ * Pieces that all shadows of a unit together map: what a guest can make us and the host remember,
+ * by that, is about 30 MB here and a few times that in the host.
+ */
+#define NEST_AREAS_MAX (1u << 18)
+
+/* What things cost, in units of VTD_WORK_MAX. */
+#define NEST_WORK_LEAF  1    /* of a second-stage table, or each part of one that is cut */
+#define NEST_WORK_AREA  8    /* that is compared with the table */
+#define NEST_WORK_ENTRY 8    /* context or PASID entry */
+#define NEST_WORK_TABLE 64   /* page of a second-stage table */
+#define NEST_WORK_CALL  32   /* host call that changes mappings; and 1 for every 64 KiB */
+#define NEST_WORK_BIND  1000 /* host objects, attaching */
+/* Do work: true while it is within what this call from outside may cost. */
+bool nest_work(struct vtd *vtd, uint64_t units);
+/* That it is not, as an error. */
+int nest_work_exceeded(struct viommu_error *error);
 
 /* What the guest's tables, or their being off, ask for at this moment. */
 struct nest_wish {
@@ -117,6 +139,10 @@ void nest_binding_flush(struct nest_binding *binding);
 /* Destroy a host object, now or at a later collect. */
 void nest_destroy_object(struct vtd_assigned *assigned, uint32_t id);
 void nest_collect(struct vtd_assigned *assigned);
+/* The same for an IOAS, which is emptied first: what is not destroyed maps nothing. */
+void nest_destroy_ioas(struct vtd_assigned *assigned, uint32_t id);
+/* Memory left the guest. When the host keeps it mapped somewhere, it loses the device. */
+void nest_check_leftovers(struct vtd_assigned *assigned);
 /* The flag that HWPTs of a device carry when PASIDs of it may be attached too. */
 uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned);
 /* PASIDs that the unit and the device have. */

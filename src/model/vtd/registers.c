@@ -227,6 +227,7 @@ void vtd_mmio_write(struct viommu *viommu, uint64_t offset, unsigned int size, u
     if (!allowed(vtd, offset, size))
         return;
     pthread_mutex_lock(&vtd->lock);
+    vtd_work_refill(vtd);
     write(vtd, (unsigned int)offset, size, value);
     pthread_mutex_unlock(&vtd->lock);
 }

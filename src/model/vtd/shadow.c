@@ -15,14 +15,8 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "base/rcu.h"
+#include "model/vtd/fault_codes.h"
 #include "model/vtd/nest.h"
-
-/*
- * Bounds of what a guest can make us do: areas of one shadow, and pages of tables read for one
- * synchronization. Tables that loop can describe any number of mappings.
- */
-#define AREAS_MAX  (1u << 18)
-#define TABLES_MAX (1u << 16)
 
 /* Second-stage paging entries (VT-d 5.0, 9.10). */
 #define SS_PRESENT GENMASK64(2, 0) /* read, write, execute */
@@ -32,6 +26,7 @@
 /* DMA to it is an interrupt, whatever the tables say (VT-d 5.0, 3.14). */
 #define INTERRUPT_START UINT64_C(0xfee00000)
 #define INTERRUPT_END   UINT64_C(0xfef00000)
+#define INTERRUPT_SIZE  (INTERRUPT_END - INTERRUPT_START)
 
 struct area {
     uint64_t iova;
@@ -90,9 +85,17 @@ static int list_add(struct list *list, const struct area *area)
 struct scan {
     struct vtd_shadow *shadow;
     uint64_t start, last; /* IOVA */
-    unsigned int tables;  /* read so far */
+    uint64_t low, high;   /* first and last IOVA of all pages that reach into that */
     struct list *list;    /* what is found */
 };
+
+static int too_many_areas(struct viommu_error *error)
+{
+    return error_set(error, -E2BIG,
+                     "second-stage tables of assigned devices map more than %u pieces; use larger "
+                     "pages, or buffers that adjoin",
+                     NEST_AREAS_MAX);
+}
 
 static bool adjoins(const struct area *before, const struct area *after)
 {
@@ -108,8 +111,8 @@ static int scan_found(struct scan *scan, const struct area *area)
         list->areas[list->count - 1].length += area->length;
         return 0;
     }
-    if (list->count == AREAS_MAX)
-        return -E2BIG;
+    if (list->count == NEST_AREAS_MAX)
+        return -ENOSPC;
     return list_add(list, area);
 }
 
@@ -183,22 +186,45 @@ static int scan_around_interrupts(struct scan *scan, uint64_t iova, uint64_t gpa
     return ret;
 }
 
-/* A leaf entry maps [iova, iova + 2^shift), as far as the walker agrees. */
-static int scan_leaf(struct scan *scan, uint64_t iova, unsigned int shift)
+/* What the walker says of `iova`; returns how far that goes, within the page up to `end`. */
+static uint64_t scan_granule(struct scan *scan, uint64_t iova, uint64_t end, int *ret)
 {
     const struct vtd_shadow *shadow = scan->shadow;
     struct dma_translation page;
-    uint64_t offset;
+    uint64_t length, offset;
 
     rcu_enter();
     vtd_translate_second_stage(shadow->assigned->vtd, &shadow->entry, iova, &page);
     rcu_exit();
+    if (page.fault_code == VTD_FAULT_INTERRUPT_RANGE ||
+        page.fault_code == VTD_FAULT_SM_INTERRUPT_RANGE)
+        return min64(end - iova, INTERRUPT_SIZE - (iova & (INTERRUPT_SIZE - 1)));
     if (page.status != VIOMMU_DMA_OK)
-        return 0;
+        return end - iova;
     offset = iova & low_bits(page.granule_log2);
-    return scan_around_interrupts(scan, iova, page.gpa + offset,
-                                  min64(BIT64(shift), BIT64(page.granule_log2) - offset),
-                                  page.permissions);
+    length = min64(end - iova, BIT64(page.granule_log2) - offset);
+    *ret = scan_around_interrupts(scan, iova, page.gpa + offset, length, page.permissions);
+    return length;
+}
+
+/*
+ * A leaf entry maps [iova, iova + 2^shift), as far as the walker agrees: in several granules where
+ * the output reaches into the interrupt range.
+ */
+static int scan_leaf(struct scan *scan, uint64_t iova, unsigned int shift)
+{
+    uint64_t end = iova + BIT64(shift);
+    int ret = 0;
+
+    scan->low = min64(scan->low, iova);
+    if (end - 1 > scan->high)
+        scan->high = end - 1;
+    while (iova < end && !ret) {
+        if (!nest_work(scan->shadow->assigned->vtd, NEST_WORK_LEAF))
+            return -E2BIG;
+        iova += scan_granule(scan, iova, end, &ret);
+    }
+    return ret;
 }
 
 /*
@@ -214,7 +240,7 @@ static int scan_table(struct scan *scan, uint64_t gpa, unsigned int level, uint6
     uint64_t entries[512];
     int ret = 0;
 
-    if (scan->tables++ == TABLES_MAX)
+    if (!nest_work(scan->shadow->assigned->vtd, NEST_WORK_TABLE))
         return -E2BIG;
     if (memory_read_once(memory, gpa + first * 8, entries, (last - first + 1) * 8))
         return 0;
@@ -232,17 +258,20 @@ static int scan_table(struct scan *scan, uint64_t gpa, unsigned int level, uint6
     return ret;
 }
 
-static int scan_range(struct vtd_shadow *shadow, uint64_t start, uint64_t last, struct list *found,
-                      struct viommu_error *error)
+/* Fills in low, high, and the list. */
+static int scan_range(struct scan *scan, struct viommu_error *error)
 {
-    struct scan scan = {.shadow = shadow, .start = start, .last = last, .list = found};
-    int ret = scan_table(&scan, shadow->entry.second_root, shadow->entry.second_levels, 0);
+    const struct vtd_entry *entry = &scan->shadow->entry;
+    int ret;
 
+    scan->low = UINT64_MAX;
+    scan->high = 0;
+    scan->list->count = 0;
+    ret = scan_table(scan, entry->second_root, entry->second_levels, 0);
     if (ret == -E2BIG)
-        return error_set(error, ret,
-                         "its second-stage table maps more than %u pieces or has more than %u "
-                         "pages; use larger pages or fewer mappings",
-                         AREAS_MAX, TABLES_MAX);
+        return nest_work_exceeded(error);
+    if (ret == -ENOSPC)
+        return too_many_areas(error);
     if (ret)
         return error_set(error, ret, "no memory to mirror its second-stage table");
     return 0;
@@ -250,11 +279,28 @@ static int scan_range(struct vtd_shadow *shadow, uint64_t start, uint64_t last, 
 
 /* Changing the IOAS */
 
+/* Before a host call for an area. */
+static int charge(struct vtd_shadow *shadow, const struct area *area, struct viommu_error *error)
+{
+    if (nest_work(shadow->assigned->vtd, NEST_WORK_CALL + (area->length >> 16)))
+        return 0;
+    return nest_work_exceeded(error);
+}
+
+static void count_area(struct vtd_shadow *shadow, int change)
+{
+    shadow->count += change;
+    shadow->assigned->vtd->nest->areas += change;
+}
+
 static int unmap_area(struct vtd_shadow *shadow, const struct area *area,
                       struct viommu_error *error)
 {
     struct viommu_host *host = viommu_host_device_host(shadow->assigned->device);
+    int ret = charge(shadow, area, error);
 
+    if (ret)
+        return ret;
     vtd_count(shadow->assigned->vtd, shadow_unmaps);
     return viommu_host_ioas_unmap(host, shadow->ioas, area->iova, area->length, NULL, error);
 }
@@ -268,18 +314,19 @@ static int keep_area(struct vtd_shadow *shadow, const struct area *area, struct 
         free(node);
         return error_set(error, -ENOMEM, "no memory to mirror its second-stage table");
     }
-    shadow->count++;
+    count_area(shadow, 1);
     return 0;
 }
 
 static int map_area(struct vtd_shadow *shadow, const struct area *area, struct viommu_error *error)
 {
     struct viommu_host *host = viommu_host_device_host(shadow->assigned->device);
-    int ret;
+    int ret = charge(shadow, area, error);
 
-    if (shadow->count >= AREAS_MAX)
-        return error_set(error, -E2BIG, "its second-stage table maps more than %u pieces",
-                         AREAS_MAX);
+    if (ret)
+        return ret;
+    if (shadow->assigned->vtd->nest->areas >= NEST_AREAS_MAX)
+        return too_many_areas(error);
     vtd_count(shadow->assigned->vtd, shadow_maps);
     ret = viommu_host_ioas_map(host, shadow->ioas, area->iova, area->host, area->length,
                                area->flags, error);
@@ -293,24 +340,56 @@ static int order_areas(const void *left, const void *right)
     return a->iova < b->iova ? -1 : a->iova > b->iova;
 }
 
-/* Take the areas that overlap [*start, *last] out of the tree; the range grows to hold them. */
-static int take_areas(struct vtd_shadow *shadow, uint64_t *start, uint64_t *last,
-                      struct list *taken)
+/* The range grows to hold the areas that reach out of it. */
+static void grow_to_areas(const struct vtd_shadow *shadow, struct scan *scan)
 {
-    struct area key = {.iova = *start, .length = *last - *start + 1};
+    const struct area first = {.iova = scan->start, .length = 1};
+    const struct area last = {.iova = scan->last, .length = 1};
+    struct area *const *node = tfind(&first, &shadow->areas, compare_areas);
+
+    if (node)
+        scan->start = (*node)->iova;
+    node = tfind(&last, &shadow->areas, compare_areas);
+    if (node)
+        scan->last = area_end(*node) - 1;
+}
+
+/*
+ * Read the table for a range, which grows until neither an area nor a page reaches out of it: a
+ * page may be several areas, and an area several pages.
+ */
+static int scan_whole(struct scan *scan, struct viommu_error *error)
+{
+    int ret;
+
+    for (;;) {
+        grow_to_areas(scan->shadow, scan);
+        ret = scan_range(scan, error);
+        if (ret || (scan->low >= scan->start && scan->high <= scan->last))
+            return ret;
+        scan->start = min64(scan->start, scan->low);
+        if (scan->high > scan->last)
+            scan->last = scan->high;
+    }
+}
+
+/* Take the areas that overlap a range out of the tree. */
+static int take_areas(struct vtd_shadow *shadow, const struct scan *scan, struct list *taken,
+                      struct viommu_error *error)
+{
+    const struct area key = {.iova = scan->start, .length = scan->last - scan->start + 1};
     struct area **node;
 
     while ((node = tfind(&key, &shadow->areas, compare_areas))) {
         struct area *area = *node;
 
+        if (!nest_work(shadow->assigned->vtd, NEST_WORK_AREA))
+            return nest_work_exceeded(error);
         if (list_add(taken, area))
-            return -ENOMEM;
-        *start = min64(*start, area->iova);
-        if (area_end(area) - 1 > *last)
-            *last = area_end(area) - 1;
+            return error_set(error, -ENOMEM, "no memory to mirror its second-stage table");
         tdelete(area, &shadow->areas, compare_areas);
         free(area);
-        shadow->count--;
+        count_area(shadow, -1);
     }
     if (taken->count)
         qsort(taken->areas, taken->count, sizeof(taken->areas[0]), order_areas);
@@ -395,22 +474,20 @@ static uint64_t last_iova(const struct vtd_shadow *shadow)
 int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length,
                     struct viommu_error *error)
 {
-    uint64_t limit = last_iova(shadow), start = address, last = address + length - 1;
+    uint64_t limit = last_iova(shadow);
     struct list taken = {0}, found = {0};
+    struct scan scan = {.shadow = shadow, .start = 0, .last = limit, .list = &found};
     int ret;
 
-    if (!length) {
-        start = 0;
-        last = limit;
+    if (length) {
+        scan.start = address;
+        scan.last = min64(address + length - 1, limit);
     }
-    if (start > limit)
+    if (scan.start > limit)
         return 0;
-    last = min64(last, limit);
-    ret = take_areas(shadow, &start, &last, &taken);
-    if (ret)
-        ret = error_set(error, ret, "no memory to mirror its second-stage table");
+    ret = scan_whole(&scan, error);
     if (!ret)
-        ret = scan_range(shadow, start, last, &found, error);
+        ret = take_areas(shadow, &scan, &taken, error);
     if (!ret)
         ret = unmap_changed(shadow, &taken, &found, error);
     if (!ret)
@@ -453,7 +530,7 @@ free_hwpt:
     vtd_shadow_destroy(shadow);
     return ret;
 free_ioas:
-    nest_destroy_object(assigned, shadow->ioas);
+    nest_destroy_ioas(assigned, shadow->ioas);
 free_shadow:
     free(shadow);
     return ret;
@@ -467,7 +544,8 @@ uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow)
 void vtd_shadow_destroy(struct vtd_shadow *shadow)
 {
     nest_destroy_object(shadow->assigned, shadow->hwpt);
-    nest_destroy_object(shadow->assigned, shadow->ioas);
+    nest_destroy_ioas(shadow->assigned, shadow->ioas);
+    shadow->assigned->vtd->nest->areas -= shadow->count;
     tdestroy(shadow->areas, free);
     free(shadow);
 }

@@ -45,6 +45,7 @@ static void vtd_reset(struct viommu *viommu)
     struct vtd *vtd = vtd_of(viommu);
 
     pthread_mutex_lock(&vtd->lock);
+    vtd_work_refill(vtd);
     pthread_mutex_lock(&vtd->fault_lock);
     vtd_registers_reset(vtd);
     vtd->fault_next = 0;

@@ -68,6 +68,15 @@ struct vtd_function {
 
 struct vtd_nest; /* nest.c: the host side of this unit */
 
+/*
+ * What one call from outside (a register write, attach, reset; for memory that comes and goes: one
+ * device of it) may make us do for assigned devices, whatever the guest's tables and queue say: in
+ * units of about 60 ns, so about a second, plus what the host takes for calls that are slower than
+ * nest.h reckons. 2^22 leaves, 16 GiB by pages of 4 KiB, fit several times. What does not fit is
+ * blocked, with a fault and a log message; the next call has all of it again.
+ */
+#define VTD_WORK_MAX (UINT64_C(1) << 24)
+
 struct vtd {
     struct viommu base;
     struct viommu_vtd_options options;
@@ -90,12 +99,19 @@ struct vtd {
 
     struct vtd_pending *pending; /* invalidate.c: marked, not yet drained */
     struct vtd_nest *nest;
+    uint64_t work; /* left of VTD_WORK_MAX */
     struct viommu_stats stats; /* relaxed atomics: vtd_count() */
 
     struct log_limit fault_limit, queue_limit, nest_limit;
 };
 
 #define vtd_count(vtd, counter) __atomic_fetch_add(&(vtd)->stats.counter, 1, __ATOMIC_RELAXED)
+
+/* Under vtd->lock, where it is taken. */
+static inline void vtd_work_refill(struct vtd *vtd)
+{
+    vtd->work = VTD_WORK_MAX;
+}
 
 static inline struct vtd *vtd_of(struct viommu *viommu)
 {
@@ -281,9 +297,9 @@ int vtd_compare_host(const struct viommu_vtd_options *options,
 /*
  * nest.c. All under vtd->lock, which is never held while a memory_listener is registered: nest.c
  * has one of its own and takes vtd->lock in it. set_device wants the function of the alias to
- * exist. An invalidation of context or PASID cache makes the entries be read again and bound anew;
- * one of the IOTLB is gathered and handed over by vtd_nest_commit(), in one host call for each
- * nested HWPT. vtd_nest_replay() binds everything anew (after SRTP, TE, reset).
+ * exist. vtd_nest_commit() reads the entries again that an invalidation of context or PASID cache
+ * named since the last one, and binds them anew; what was gathered of the IOTLB it hands over in
+ * one host call for each nested HWPT. vtd_nest_replay() names everything (after SRTP, TE, reset).
  */
 int vtd_nest_create(struct vtd *vtd);
 void vtd_nest_destroy(struct vtd *vtd);
