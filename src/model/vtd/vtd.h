@@ -99,7 +99,7 @@ struct vtd {
 
     struct vtd_pending *pending; /* invalidate.c: marked, not yet drained */
     struct vtd_nest *nest;
-    uint64_t work; /* left of VTD_WORK_MAX */
+    uint64_t work;             /* left of VTD_WORK_MAX */
     struct viommu_stats stats; /* relaxed atomics: vtd_count() */
 
     struct log_limit fault_limit, queue_limit, nest_limit;
