@@ -13,6 +13,7 @@
 #include <viommu/pci.h>
 #include <viommu/soft.h>
 #include <viommu/stats.h>
+#include <viommu/version.h>
 #include <viommu/viommu.h>
 #include <viommu/vtd.h>
 

@@ -32,7 +32,7 @@ struct viommu_acpi_scope {
     } path[4];
 };
 
-/** One remapping unit in the DMAR. */
+/** One remapping unit in the DMAR. It stands in an array, and never changes (export.h). */
 struct viommu_acpi_dmar_unit {
     const struct viommu *viommu; /**< a VT-d unit; gives register base and segment */
     bool include_pci_all;        /**< all of its segment that no other unit names; must come last */
@@ -44,8 +44,11 @@ struct viommu_acpi_dmar_unit {
  * Build a DMAR table, checksum included (VT-d 5.0, chapter 8).
  * @param oem_id, oem_table_id  6 and 8 characters, as in the guest's other tables
  * @param length  in: room at table; out: bytes of the table (also when the room was too small)
- * @return 0, -EMSGSIZE, -EINVAL (no VT-d unit; include_pci_all not last; scopes missing; path
- * length)
+ * @param units  borrowed for the call; the units need not be protecting anything yet
+ * @return 0, -EMSGSIZE (the table does not fit), -EINVAL (no unit, or not a VT-d one;
+ *         include_pci_all not last of its segment; scopes missing, or more than fit into a table;
+ *         a scope's type, path length, device or function; units with different haw, of which the
+ *         table tells one for all). Any thread.
  */
 VIOMMU_EXPORT int viommu_acpi_build_dmar(const struct viommu_acpi_dmar_unit *units, size_t count,
                                          const char *oem_id, const char *oem_table_id, void *table,

@@ -37,7 +37,10 @@ enum viommu_dma_type {
     VIOMMU_DMA_TRANSLATED = 2,
 };
 
-/** One DMA request. Members that are not set stay 0; begin with VIOMMU_DMA_REQUEST_INIT. */
+/**
+ * One DMA request. Members that are not set stay 0; begin with VIOMMU_DMA_REQUEST_INIT. It has no
+ * size, being on the path of each DMA: it never changes (export.h).
+ */
 struct viommu_dma_request {
     uint64_t address;      /**< IOVA, bytes */
     uint64_t length;       /**< bytes; at least 1 */
@@ -85,19 +88,26 @@ VIOMMU_EXPORT const char *viommu_dma_status_name(enum viommu_dma_status status);
 
 /**
  * An address space in which IOVA is GPA: devices behind no IOMMU. Borrow it to viommu_pci_create().
+ * @param memory  borrowed; must outlive the space
  * @return 0, -ENOMEM
  */
 VIOMMU_EXPORT int viommu_dma_space_create_plain(struct viommu_dma_space **out,
                                                 struct viommu_memory *memory,
                                                 struct viommu_error *error);
 
-/** Destroy a space that viommu_dma_space_create_plain() made. NULL is allowed. */
+/**
+ * Destroy a space that viommu_dma_space_create_plain() made, when nothing uses it and no mapping is
+ * left. Those that a vIOMMU gave are the vIOMMU's. NULL is allowed.
+ */
 VIOMMU_EXPORT void viommu_dma_space_destroy(struct viommu_dma_space *space);
 
 /**
- * Translate without touching the memory. An answer may be out of date as soon as it is given; use
- * it for inspection, or for a translation request of a device TLB.
- * @return 0 when result->status is OK, else -EACCES, -EFAULT or -EINVAL
+ * Translate without moving bytes. As any request it may fill the IOTLB, and its walk sets accessed
+ * and dirty bits in the guest's tables as the request would: leave WRITE out of access to leave
+ * dirty bits alone. It reports no fault to the guest, whatever the outcome, and does not say
+ * whether there is memory where the address lies. An answer may be out of date as soon as it is
+ * given; use it for inspection, or for a translation request of a device TLB. Any thread.
+ * @return 0 when result->status is OK, else -EACCES (refused by the IOMMU) or -EINVAL (malformed)
  */
 VIOMMU_EXPORT int viommu_dma_translate(struct viommu_dma_space *space,
                                        const struct viommu_dma_request *request,
@@ -106,7 +116,8 @@ VIOMMU_EXPORT int viommu_dma_translate(struct viommu_dma_space *space,
 /**
  * Move request->length bytes from guest memory to buffer, or from buffer to guest memory. access
  * may leave READ or WRITE out: the call adds it. Page borders are crossed; a failure in the middle
- * leaves the bytes before it moved, result->length counts them.
+ * leaves the bytes before it moved, result->length counts them. What the IOMMU refuses is a fault
+ * that the guest hears of. Any thread.
  * @return 0, -EACCES (refused by the IOMMU), -EFAULT (no memory), -EINVAL (malformed)
  */
 VIOMMU_EXPORT int viommu_dma_read(struct viommu_dma_space *space,
@@ -118,7 +129,8 @@ VIOMMU_EXPORT int viommu_dma_write(struct viommu_dma_space *space,
 
 /**
  * A piece of guest memory that a device may touch directly for a while. The first five members are
- * the library's answer; fill `revoke` and `opaque` before the call.
+ * the library's answer; fill `revoke` and `opaque` before the call. The caller owns it; it may be
+ * freed or used anew once viommu_dma_unmap() has returned. It has no size: it never changes.
  */
 struct viommu_dma_mapping {
     void *host;          /**< first byte in this process */
@@ -131,6 +143,11 @@ struct viommu_dma_mapping {
      * viommu_dma_unmap() soon, from here or any other thread; the invalidation waits for that.
      * Called at most once for a mapping, from the invalidating thread, not under a lock that
      * viommu_dma_* needs. NULL: nothing to tell, the invalidation just waits.
+     *
+     * To have another thread let go, tell it so and RETURN; do not wait here until it has unmapped.
+     * Its viommu_dma_unmap() returns only after this callback has, so that the mapping and what
+     * `opaque` points to can be freed then: each would wait for the other for ever. For the same
+     * reason take no lock here that is held somewhere around viommu_dma_unmap().
      */
     void (*revoke)(struct viommu_dma_mapping *mapping, void *opaque);
     void *opaque;
@@ -138,16 +155,22 @@ struct viommu_dma_mapping {
 
 /**
  * Map for a while. The mapping object must stay where it is until viommu_dma_unmap(). A thread must
- * not cause an invalidation (a write to the vIOMMU's registers) while it holds a mapping without
- * revoke.
- * @return as viommu_dma_read(), and -ENOMEM
+ * not cause an invalidation (a write to the vIOMMU's registers, a reset) nor remove the memory
+ * while it holds a mapping without revoke. Any thread.
+ * @param request  access must say READ, WRITE or both: unlike viommu_dma_read(), nothing is added
+ * @return 0, -EACCES (refused by the IOMMU; the guest hears of it), -EFAULT (no memory there, or
+ *         read-only), -EINVAL (malformed); mapping->host is NULL then, and there is nothing to end
  */
 VIOMMU_EXPORT int viommu_dma_map(struct viommu_dma_space *space,
                                  const struct viommu_dma_request *request,
                                  struct viommu_dma_mapping *mapping,
                                  struct viommu_dma_result *result);
 
-/** End it. Exactly once for each successful viommu_dma_map(). */
+/**
+ * End it. Exactly once for each successful viommu_dma_map(). Any thread. When the callback of this
+ * mapping is being called in another thread, waits until it has returned; within the callback
+ * itself it does not wait.
+ */
 VIOMMU_EXPORT void viommu_dma_unmap(struct viommu_dma_space *space,
                                     struct viommu_dma_mapping *mapping);
 

@@ -4,8 +4,14 @@
  * @brief Host IOMMUs: backends, IOAS, HWPT, host IOMMU devices and their capabilities.
  *
  * Shaped like iommufd (linux/iommufd.h): objects are 32-bit IDs of one host. Backends are reached
- * through struct viommu_host_ops, so that an embedder can bring its own. Calls may come from any
- * thread; a backend serializes what it must.
+ * through struct viommu_host_ops, so that an embedder can bring its own.
+ *
+ * Calls may come from any thread, several at once; a backend serializes what it must. Only
+ * viommu_host_destroy() and viommu_host_set_observer() want the host for themselves. What a
+ * fault handler may call is said at viommu_host_fault_fn.
+ *
+ * Calls that fail return what is listed with each, or another negative errno of the backend or of
+ * the observer; nothing has changed then, unless it says otherwise.
  */
 #ifndef VIOMMU_HOST_H
 #define VIOMMU_HOST_H
@@ -149,14 +155,21 @@ struct viommu_host_ops {
 
 /**
  * Make a host out of a backend's calls.
- * @param ops  borrowed, must outlive the host
- * @return 0, -EINVAL (a mandatory call is missing), -ENOMEM
+ * @param ops     copied; ops->name is borrowed until the host is destroyed
+ * @param opaque  given to each call of the backend; ops->destroy ends it. When this function fails,
+ *                it is still the caller's.
+ * @param log     copied; may be NULL
+ * @return 0, -EINVAL (out or ops NULL, a mandatory call is missing, no size), -E2BIG (ops has calls
+ *         that this library does not know), -ENOMEM
  */
 VIOMMU_EXPORT int viommu_host_create(struct viommu_host **out, const struct viommu_host_ops *ops,
                                      void *opaque, const struct viommu_log *log,
                                      struct viommu_error *error);
 
-/** Destroy a host and, through its backend, every object that is left. NULL is allowed. */
+/**
+ * Destroy a host and, through its backend, every object that is left. No other thread may be in a
+ * call on it, and what borrowed it (viommu_assign_create()) must be gone. NULL is allowed.
+ */
 VIOMMU_EXPORT void viommu_host_destroy(struct viommu_host *host);
 
 /** One call to the host, as an observer sees it. */
@@ -204,25 +217,45 @@ struct viommu_host_stats {
     uint64_t nested_destroyed;                /**< nested HWPTs freed */
 };
 
+/**
+ * Read the counters. Any thread; each is exact, but they are not of one moment.
+ * @param stats  size set by the caller; nothing is written beyond it, and counters that this
+ *               library does not have become 0
+ */
 VIOMMU_EXPORT void viommu_host_get_stats(const struct viommu_host *host,
                                          struct viommu_host_stats *stats);
 
-/** Bind a device, named as the backend names devices, to this host. -ENODEV, -EBUSY, ... */
+/**
+ * Bind a device, named as the backend names devices, to this host. Until it is attached it can do
+ * no DMA.
+ * @param device_id  receives its ID; the caller ends it with viommu_host_unbind()
+ * @return 0, -EINVAL (no name), -ENODEV (no such device), -EBUSY (bound already), -ENOSPC (no ID is
+ *         left), -ENOMEM
+ */
 VIOMMU_EXPORT int viommu_host_bind(struct viommu_host *host, const char *device,
                                    uint32_t *device_id, struct viommu_error *error);
 
-/** Unbind: afterwards the device can do no DMA. Detaches what is still attached. */
+/**
+ * Unbind: afterwards the device can do no DMA. Detaches what is still attached, and waits until no
+ * fault handler runs for it. Cannot fail; an unknown ID is ignored.
+ */
 VIOMMU_EXPORT void viommu_host_unbind(struct viommu_host *host, uint32_t device_id);
 
-/** Allocate an I/O address space (IOAS). */
+/**
+ * Allocate an I/O address space (IOAS). The caller ends it with viommu_host_destroy_object().
+ * @return 0, -ENOSPC (no ID is left), -ENOMEM
+ */
 VIOMMU_EXPORT int viommu_host_ioas_alloc(struct viommu_host *host, uint32_t *ioas_id,
                                          struct viommu_error *error);
 
 /**
- * Map [iova, iova + length) to this process's memory at host, in every HWPT of the IOAS. All
- * 4096-aligned.
- * @return 0, -EEXIST (overlap), -EINVAL (alignment, reserved range, no access, read-only in a
- * nesting parent with erratum 772415), -EOVERFLOW, -ENOMEM, -ENOENT
+ * Map [iova, iova + length) to this process's memory at `address`, in every HWPT of the IOAS. All
+ * three are multiples of 4096.
+ * @param address  borrowed: mapped in this process until the IOVAs were unmapped
+ * @param flags    VIOMMU_HOST_MAP_*; at least one
+ * @return 0, -EEXIST (overlap), -EINVAL (alignment, length 0, address NULL, reserved range, no or
+ *         unknown flags, read-only in a nesting parent with erratum 772415), -EOVERFLOW (beyond 64
+ *         bits), -ENOMEM, -ENOENT (no such IOAS)
  */
 VIOMMU_EXPORT int viommu_host_ioas_map(struct viommu_host *host, uint32_t ioas_id, uint64_t iova,
                                        void *address, uint64_t length, uint32_t flags,
@@ -231,48 +264,79 @@ VIOMMU_EXPORT int viommu_host_ioas_map(struct viommu_host *host, uint32_t ioas_i
 /**
  * Unmap every mapping that lies wholly within [iova, iova + length); one that lies partly inside
  * fails the call. (0, UINT64_MAX) unmaps all. The host's caches are clean when it returns.
- * @param unmapped  receives bytes; may be NULL
- * @return 0, -ENOENT (nothing there, or a mapping would be cut)
+ * @param unmapped  receives bytes, 0 on failure; may be NULL
+ * @return 0, -ENOENT (nothing there, a mapping would be cut, or no such IOAS), -EINVAL (alignment,
+ *         length 0), -EOVERFLOW (beyond 64 bits)
  */
 VIOMMU_EXPORT int viommu_host_ioas_unmap(struct viommu_host *host, uint32_t ioas_id, uint64_t iova,
                                          uint64_t length, uint64_t *unmapped,
                                          struct viommu_error *error);
 
-/** The IOVAs that the IOAS can map. count: room in, needed out. -EMSGSIZE when too small. */
+/**
+ * The IOVAs that the IOAS can map, in ascending order.
+ * @param ranges  may be NULL when there is no room
+ * @param count   in: room; out: ranges that there are, also when the room was too small
+ * @return 0, -EMSGSIZE (too little room), -EINVAL (room without ranges, count NULL), -ENOENT (no
+ *         such IOAS)
+ */
 VIOMMU_EXPORT int viommu_host_ioas_iova_ranges(struct viommu_host *host, uint32_t ioas_id,
                                                struct viommu_host_iova_range *ranges, size_t *count,
                                                struct viommu_error *error);
 
-/** Allocate a hardware page table. -EOPNOTSUPP: the hardware cannot; -EINVAL: inconsistent. */
+/**
+ * Allocate a hardware page table. The caller ends it with viommu_host_destroy_object().
+ * @param options  copied, with the vendor data
+ * @return 0, -EOPNOTSUPP (the hardware cannot: flags, nesting, vendor data), -EINVAL (inconsistent:
+ *         parent, flags, alignment, vendor data without its type; no size), -E2BIG (options or
+ *         vendor data use what is not known), -ENOENT (no such device), -ENOSPC (no ID is left),
+ *         -ENOMEM
+ */
 VIOMMU_EXPORT int viommu_host_hwpt_alloc(struct viommu_host *host,
                                          const struct viommu_host_hwpt_options *options,
                                          uint32_t *hwpt_id, struct viommu_error *error);
 
-/** Destroy an IOAS or a HWPT. -EBUSY while something uses it. */
+/**
+ * Destroy an IOAS or a HWPT.
+ * @return 0, -EBUSY (something uses it, or it is a bound device), -ENOENT (no such object)
+ */
 VIOMMU_EXPORT int viommu_host_destroy_object(struct viommu_host *host, uint32_t id,
                                              struct viommu_error *error);
 
 /**
  * Attach a device, or one PASID of it, to a HWPT; replaces what was attached. On failure the old
- * attachment is still there. -EINVAL: this HWPT does not fit the device's IOMMU: another one may.
+ * attachment is still there.
+ * @param pasid  0..2^20-1, or VIOMMU_PASID_NONE: requests without PASID
+ * @return 0, -EINVAL (this HWPT does not fit the device's IOMMU: another one may; PASID out of
+ *         range), -ENOENT (no such device or HWPT), -ENODEV (the device was removed), -ENOMEM
  */
 VIOMMU_EXPORT int viommu_host_attach(struct viommu_host *host, uint32_t device_id, uint32_t pasid,
                                      uint32_t hwpt_id, struct viommu_error *error);
 
-/** Detach: DMA of the device (or this PASID) is blocked from now on. */
+/**
+ * Detach: DMA of the device (or this PASID) is blocked when it returns. Waits until no fault
+ * handler runs for the device. What is not attached is no error.
+ * @return 0, -EINVAL (PASID out of range), -ENOENT (no such device)
+ */
 VIOMMU_EXPORT int viommu_host_detach(struct viommu_host *host, uint32_t device_id, uint32_t pasid,
                                      struct viommu_error *error);
 
 /**
- * Invalidate the caches of a nested HWPT: `count` entries of entry_length bytes in one call.
+ * Invalidate the caches of a nested HWPT: `count` entries of entry_length bytes in one call. When
+ * it returns, no DMA uses what was invalidated.
  * @param count  in: entries; out: entries that were handled, also on failure
+ * @return 0, -ENOENT (no such HWPT), -EINVAL (not nested, another type, entry length, alignment, no
+ *         entries, too many), -EOPNOTSUPP (unknown flags), -E2BIG (entries use what is not known)
  */
 VIOMMU_EXPORT int viommu_host_invalidate(struct viommu_host *host, uint32_t hwpt_id,
                                          enum viommu_host_data type, const void *entries,
                                          size_t entry_length, uint32_t *count,
                                          struct viommu_error *error);
 
-/** Read what the IOMMU of a device can do. info->size is set by the caller. */
+/**
+ * Read what the IOMMU of a device can do.
+ * @param info  size set by the caller; nothing is written beyond it
+ * @return 0, -EINVAL (size too small), -ENOENT (no such device)
+ */
 VIOMMU_EXPORT int viommu_host_hw_info(struct viommu_host *host, uint32_t device_id,
                                       struct viommu_host_hw_info *info, struct viommu_error *error);
 
@@ -290,12 +354,20 @@ VIOMMU_EXPORT uint32_t viommu_host_device_parent_hwpt(const struct viommu_host_d
 VIOMMU_EXPORT uint32_t viommu_host_device_ioas(const struct viommu_host_device *device);
 /** Whether that HWPT was allocated as a nesting parent. */
 VIOMMU_EXPORT bool viommu_host_device_is_nest_parent(const struct viommu_host_device *device);
-/** Attach the device (or a PASID) to a HWPT, replace, detach (block). As the calls on the host. */
+/**
+ * Attach the device (or a PASID) to a HWPT, replace, detach (block).
+ * @return as the calls on the host; -ENODEV when the device was unbound because the host refused to
+ *         detach it: it is blocked, and stays so until it is assigned anew
+ */
 VIOMMU_EXPORT int viommu_host_device_attach(struct viommu_host_device *device, uint32_t pasid,
                                             uint32_t hwpt_id, struct viommu_error *error);
 VIOMMU_EXPORT int viommu_host_device_detach(struct viommu_host_device *device, uint32_t pasid,
                                             struct viommu_error *error);
-/** Faults of this device go to fn; -EOPNOTSUPP when the backend cannot tell them. */
+/**
+ * Faults of this device go to fn, in place of an earlier one; NULL: nowhere. Waits until no earlier
+ * handler runs.
+ * @return 0, -EOPNOTSUPP (the backend cannot tell them), -ENOENT, -ENODEV (as above)
+ */
 VIOMMU_EXPORT int viommu_host_device_set_fault_handler(struct viommu_host_device *device,
                                                        viommu_host_fault_fn *fn, void *opaque,
                                                        struct viommu_error *error);

@@ -56,7 +56,9 @@ struct viommu_soft_options {
 
 /**
  * Create a simulated host. End it with viommu_host_destroy().
- * @return 0, -ENOENT (unknown profile; the message lists the known ones), -EINVAL, -ENOMEM
+ * @param options  NULL: the defaults; copied, with what they point to
+ * @return 0, -ENOENT (unknown profile; the message lists the known ones), -EINVAL (cache mode,
+ *         registers of `custom` that no IOMMU has, no size), -E2BIG (export.h), -ENOMEM
  */
 VIOMMU_EXPORT int viommu_soft_create(struct viommu_host **out,
                                      const struct viommu_soft_options *options,
@@ -76,14 +78,18 @@ VIOMMU_EXPORT int viommu_soft_device_add(struct viommu_host *host, const char *n
                                          unsigned int iommu, struct viommu_soft_device **out,
                                          struct viommu_error *error);
 
-/** Unplug it, waiting for DMA under way. It must be unbound. Surprise removal: unplug without
- * unbinding first. */
+/**
+ * Unplug it, waiting for DMA and fault handlers under way; the pointer must not be used any more,
+ * and not from within its fault handler. Unbind it first for an orderly removal. One that is bound
+ * is removed by surprise: its DMA is blocked, its ID stays until viommu_host_unbind(), and to
+ * attach it is -ENODEV. NULL is allowed. Any thread.
+ */
 VIOMMU_EXPORT void viommu_soft_device_remove(struct viommu_soft_device *device);
 
 /**
  * The device does DMA through the host's IOMMU. Any thread, several at once. While the device is
  * not attached it is blocked. A refused DMA also reaches the fault handler of the device, before
- * the call returns.
+ * the call returns. access may leave READ or WRITE out: the call adds it.
  * @param request  requester_id is ignored
  * @return 0, -EACCES, -EFAULT, -EINVAL; result->gpa is the HPA (an address of this process)
  */
@@ -104,7 +110,8 @@ struct viommu_soft_step {
 };
 
 /**
- * Show how an address would be translated, step by step, without using or filling the cache.
+ * Show how an address would be translated, step by step, without using or filling the cache, and
+ * without setting accessed or dirty bits. Any thread.
  * @param count  room for steps in, number of steps of the walk out (may exceed the room)
  * @return 0, or -EACCES with the steps up to the one that refused
  */
@@ -128,6 +135,7 @@ struct viommu_soft_census {
     uint64_t dma_faults;
     uint64_t cache_clears; /**< how often the cache reached cache_limit and was emptied */
 };
+/** Any thread. size is set by the caller (export.h); all zero for a host that is not simulated. */
 VIOMMU_EXPORT void viommu_soft_get_census(struct viommu_host *host,
                                           struct viommu_soft_census *census);
 

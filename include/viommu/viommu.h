@@ -15,6 +15,7 @@
 #include <viommu/log.h>
 #include <viommu/pci.h>
 #include <viommu/stats.h>
+#include <viommu/version.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,16 +24,22 @@ extern "C" {
 /** One virtual IOMMU, of any model. Opaque. */
 struct viommu;
 
-/** Destroy it. Its buses must have been released and its devices be quiet. NULL is allowed. */
+/**
+ * Destroy it. Its buses must have been released (viommu_pci_bus_set_iommu() with ops NULL), its
+ * devices be quiet and their mappings ended, and no other thread be in a call on it or on its
+ * address spaces. NULL is allowed.
+ */
 VIOMMU_EXPORT void viommu_destroy(struct viommu *viommu);
 
 /**
  * As at power-on. Translation is off afterwards; assigned devices are attached to the GPA table, as
- * a machine whose firmware leaves the IOMMU off. Waits for DMA under way.
+ * a machine whose firmware leaves the IOMMU off. Waits for DMA under way and for mappings that are
+ * held, whose callbacks run here. Any thread, but not from within a callback of this library; calls
+ * that change the unit are serialized.
  */
 VIOMMU_EXPORT void viommu_reset(struct viommu *viommu);
 
-/** Bytes of MMIO that the model decodes, from its base. */
+/** Bytes of MMIO that the model decodes, from its base. Any thread; never changes. */
 VIOMMU_EXPORT uint64_t viommu_mmio_size(const struct viommu *viommu);
 
 /**
@@ -52,9 +59,14 @@ VIOMMU_EXPORT void viommu_mmio_write(struct viommu *viommu, uint64_t offset, uns
 VIOMMU_EXPORT int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
                                      struct viommu_error *error);
 
-/** The VIOMMU_CAP_* bits that the user configured. */
+/** The VIOMMU_CAP_* bits that the user configured. Any thread; never changes. */
 VIOMMU_EXPORT uint64_t viommu_get_cap(const struct viommu *viommu);
 
+/**
+ * Read the counters. Any thread; each is exact, but they are not of one moment.
+ * @param stats  size set by the caller; nothing is written beyond it, and counters that this
+ *               library does not have become 0
+ */
 VIOMMU_EXPORT void viommu_get_stats(const struct viommu *viommu, struct viommu_stats *stats);
 
 #ifdef __cplusplus
