@@ -97,7 +97,7 @@ MACHINE = [
     Refusal(RUN + "--host iron", ["--host", "'iron'", "soft"]),
     Refusal(RUN + "--host soft,walk=1", ["--host soft", "'walk'", "profile"]),
     Refusal(RUN + "--host soft,cache=some", ["cache=some", "hoard", "none"]),
-    Refusal(RUN + "--host soft,profile=walk", ['"walk"', "granite-rapids", "alder-lake-system", "amd-zen"]),
+    Refusal(RUN + "--host soft,profile=walk", ["'walk'", "granite-rapids", "alder-lake-system", "amd-zen"]),
     Refusal(RUN + "--viommu smmu", ["--viommu", "'smmu'", "vtd"]),
     Refusal(RUN + "--viommu vtd,walk=on", ["'walk'", "scalable", "first-stage", "hw-nested", "snoop-control"]),
     Refusal(RUN + "--viommu vtd,scalable", ["scalable", "on or off"]),
