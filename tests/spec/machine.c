@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "machine.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,13 +17,17 @@ static void record_msi(void *opaque, uint64_t address, uint32_t data)
     machine->msi_count++;
 }
 
+/* Several threads may speak at once (viommu/log.h). */
 static void record_log(void *opaque, enum viommu_log_level level, const char *message)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     struct machine *machine = opaque;
 
     (void)level;
+    pthread_mutex_lock(&lock);
     snprintf(machine->log, sizeof(machine->log), "%s", message);
     machine->log_count++;
+    pthread_mutex_unlock(&lock);
 }
 
 static void create_memory(struct machine *machine)
