@@ -189,6 +189,17 @@ static int tell_addition(struct viommu_memory *memory, const struct viommu_memor
     return 0;
 }
 
+static void tell_publication(struct viommu_memory *memory)
+{
+    struct memory_listener *listener;
+
+    TAILQ_FOREACH(listener, &memory->listeners, link)
+    {
+        if (listener->published)
+            listener->published(listener);
+    }
+}
+
 /* The map with one region more. */
 static struct map *map_with(const struct map *old, struct memory_hold *region)
 {
@@ -238,6 +249,7 @@ static int add_locked(struct viommu_memory *memory, struct memory_hold *region, 
     }
     *old = memory->map;
     rcu_publish(memory->map, map);
+    tell_publication(memory);
     return 0;
 }
 

@@ -43,6 +43,8 @@ struct memory_listener {
     int (*add)(struct memory_listener *listener, const struct viommu_memory_range *range,
                struct viommu_error *error);
     void (*remove)(struct memory_listener *listener, const struct viommu_memory_range *range);
+    /* May be NULL. A range that all have accepted is found by lookups from now on. */
+    void (*published)(struct memory_listener *listener);
     TAILQ_ENTRY(memory_listener) link;
 };
 

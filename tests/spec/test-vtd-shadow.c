@@ -89,12 +89,65 @@ static void shadow_areas(void **state)
     guest_map(&assigned.guest, root, 4, 0x40100000, 1, 0, SS_RW);
     assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, 0x40100000, 0);
     assigned_wait(&assigned);
-    assert_string_equal(assigned.trace, "ioas_unmap ioas_map ioas_map");
+    assert_int_equal(assigned_calls(&assigned, "attach"), 1);
+    assert_int_equal(assigned_calls(&assigned, "ioas_map"), 511 + 1 + 1);
+    /* from now on each page is an area */
+    assigned_calm(&assigned);
+    guest_map(&assigned.guest, root, 4, 0x40110000, 1, 0, SS_RW);
+    assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, 0x40110000, 0);
+    assigned_wait(&assigned);
+    assert_string_equal(assigned.trace, "ioas_unmap");
+    assigned_faults(&assigned, 0, 0x40110000, LEGACY_READ);
     assigned_faults(&assigned, 0, 0x40100000, LEGACY_READ);
     assigned_arrives(&assigned, 0, 0x400ff000, 0x2ff000);
     assigned_arrives(&assigned, 0, 0x40101000, 0x301000);
     assigned_arrives(&assigned, 0, 0x40300000, 0x500000);
     assigned_arrives(&assigned, 0, GUEST_IOVA, PAGE_A);
+    assigned_destroy(&assigned);
+}
+
+struct neighbour {
+    struct assigned *assigned;
+    unsigned int calls;
+    bool missed;
+};
+
+/* At each host call, DMA to a page that stays mapped. */
+static int touch_neighbour(void *opaque, enum viommu_host_call call)
+{
+    struct neighbour *neighbour = opaque;
+
+    (void)call;
+    neighbour->calls++;
+    neighbour->missed |= !assigned_reads(neighbour->assigned, 0, 0x40001008);
+    return 0;
+}
+
+static void neighbours_are_never_missed(void **state)
+{
+    struct neighbour neighbour = {0};
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = assigned_start_shadowed(&assigned, "");
+    for (unsigned int i = 0; i < 8; i++)
+        guest_map(&assigned.guest, root, 4, 0x40000000 + i * 0x1000, 1,
+                  (0x200000 + i * 0x1000) | SS_RW, SS_RW);
+    assigned_iotlb(&assigned, IOTLB_DOMAIN, GUEST_DOMAIN, 0, 0);
+    assigned_wait(&assigned);
+    neighbour.assigned = &assigned;
+    viommu_host_set_observer(assigned.host, touch_neighbour, &neighbour);
+    for (unsigned int i = 2; i < 5; i++) {
+        guest_map(&assigned.guest, root, 4, 0x40000000 + i * 0x1000, 1, 0, SS_RW);
+        assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, 0x40000000 + i * 0x1000, 0);
+        assigned_wait(&assigned);
+        assert_false(assigned_reads(&assigned, 0, 0x40000000 + i * 0x1000));
+    }
+    viommu_host_set_observer(assigned.host, NULL, NULL);
+    assert_true(neighbour.calls > 3);
+    assert_false(neighbour.missed);
+    assigned_clear_faults(&assigned);
     assigned_destroy(&assigned);
 }
 
@@ -194,6 +247,31 @@ static void memory_leaves_shadows(void **state)
     munmap(range.host, range.size);
     assigned_calm(&assigned);
     assigned_destroy(&assigned);
+}
+
+/* A range that holds the last table, not the pages. */
+static void tables_come_back_with_memory(void **state)
+{
+    struct viommu_memory_range range = {.gpa = UINT64_C(1) << 32, .size = 0x200000};
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = assigned_start_shadowed(&assigned, "");
+    range.host = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *(uint64_t *)range.host = 0x200000 | SS_RW;
+    guest_map(&assigned.guest, root, 4, 0x40000000, 2, range.gpa | SS_RW, SS_RW);
+    for (unsigned int i = 0; i < 2; i++) {
+        assert_int_equal(viommu_memory_add(assigned.guest.machine.memory, &range, NULL), 0);
+        assigned_arrives(&assigned, 0, 0x40000008, 0x200008);
+        assert_int_equal(viommu_memory_remove(assigned.guest.machine.memory, range.gpa, NULL), 0);
+        assigned_iotlb(&assigned, IOTLB_DOMAIN, GUEST_DOMAIN, 0, 0);
+        assigned_wait(&assigned);
+        assert_false(assigned_reads(&assigned, 0, 0x40000008));
+    }
+    assigned_clear_faults(&assigned);
+    assigned_destroy(&assigned);
+    munmap(range.host, range.size);
 }
 
 /* Descriptors that one write of the tail starts. */
@@ -503,12 +581,16 @@ static const struct spec_rule rules[] = {
      scalable_second_stage_is_shadowed},
     {"VTD-NEST-SS-3", "3.7",
      "Adjoining pages are mapped in one; what did not change is not touched.", shadow_areas},
+    {"VTD-NEST-SS-12", "6.5.2.3", "Pages beside one that is unmapped stay reachable throughout.",
+     neighbours_are_never_missed},
     {"VTD-NEST-SS-4", "3.7", "Tables that loop are refused, with bounded work.",
      looping_tables_are_refused},
     {"VTD-NEST-SS-5", "3.14", "What is no memory, and the interrupt range, is not mirrored.",
      shadow_leaves_out},
     {"VTD-NEST-SS-6", "3.7", "Memory that leaves the guest leaves the mirror first.",
      memory_leaves_shadows},
+    {"VTD-NEST-SS-13", "3.7", "Tables that come back with their memory are in force again.",
+     tables_come_back_with_memory},
     {"VTD-NEST-SS-7", "3.7", "Read-only memory is mirrored without write permission.",
      shadow_of_read_only_memory},
     {"VTD-NEST-SS-8", "6.5.2.3", "An invalidation of a part of a page is one of all of it.",

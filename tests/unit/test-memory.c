@@ -273,8 +273,8 @@ static void listeners(void **state)
 {
     struct fixture *fixture = *state;
     char journal[256] = "";
-    struct recorder a = {{record_add, record_remove, {0}}, "a", journal, 9};
-    struct recorder b = {{record_add, record_remove, {0}}, "b", journal, 2};
+    struct recorder a = {{.add = record_add, .remove = record_remove}, "a", journal, 9};
+    struct recorder b = {{.add = record_add, .remove = record_remove}, "b", journal, 2};
     char *page = unit_pages(1);
     struct viommu_memory_range range = {0x8000, PAGE, page, 0};
 
@@ -392,7 +392,7 @@ static void hold_late(struct memory_listener *listener, const struct viommu_memo
 
 static void nobody_holds_what_is_leaving(void **state)
 {
-    struct late late = {{accept_range, hold_late, {0}}, *state, false, false};
+    struct late late = {{.add = accept_range, .remove = hold_late}, *state, false, false};
 
     assert_int_equal(memory_listener_register(late.fixture->memory, &late.listener, NULL), 0);
     assert_int_equal(viommu_memory_remove(late.fixture->memory, HIGH, NULL), 0);

@@ -211,7 +211,7 @@ static int target_make(struct vtd_assigned *assigned, const struct nest_wish *wi
         ret = alloc_nested(assigned, &wish->entry, &target->hwpt, error);
         *hwpt = target->hwpt;
     } else if (wish->state == NEST_SHADOWED) {
-        ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, error);
+        ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, false, error);
         *hwpt = ret ? 0 : vtd_shadow_hwpt(target->shadow);
     }
     return ret;
@@ -448,16 +448,50 @@ static int flush_nested(struct nest_binding *binding, struct viommu_error *error
     return ret;
 }
 
+/* To a new mirror of the same table, in which nothing need be cut. */
+static int move_to_exact(struct nest_binding *binding, struct viommu_error *error)
+{
+    const struct nest_wish wish = {NEST_SHADOWED, .by_entry = true, .entry = binding->entry};
+    struct nest_target target = {.state = NEST_SHADOWED};
+    struct vtd_assigned *assigned = binding->assigned;
+    int ret;
+
+    if (!nest_work(assigned->vtd, NEST_WORK_BIND))
+        return nest_work_exceeded(error);
+    ret = vtd_shadow_create(&target.shadow, assigned, &wish.entry, true, error);
+    if (ret)
+        return ret;
+    ret = viommu_host_device_attach(assigned->device, binding->pasid,
+                                    vtd_shadow_hwpt(target.shadow), error);
+    if (ret)
+        target_drop(assigned, &target);
+    else
+        attached(binding, &wish, &target);
+    return ret;
+}
+
+/* When there is no room for a second mirror, pages beside those that changed are missed shortly. */
+static int sync_shadow(struct nest_binding *binding, uint64_t address, uint64_t length,
+                       struct viommu_error *error)
+{
+    int ret = vtd_shadow_sync(binding->target.shadow, address, length, false, error);
+
+    if (ret != -ESTALE || !move_to_exact(binding, error))
+        return ret == -ESTALE ? 0 : ret;
+    return vtd_shadow_sync(binding->target.shadow, address, length, true, error);
+}
+
+/* Moving to another mirror leaves nothing pending. */
 static int flush_shadow(struct nest_binding *binding, struct viommu_error *error)
 {
     struct nest_pending *pending = &binding->pending;
     int ret = 0;
 
     if (pending->everything)
-        return vtd_shadow_sync(binding->target.shadow, 0, 0, error);
+        return sync_shadow(binding, 0, 0, error);
     for (unsigned int i = 0; i < pending->count && !ret; i++)
-        ret = vtd_shadow_sync(binding->target.shadow, pending->entries[i].addr,
-                              pending->entries[i].npages << 12, error);
+        ret =
+            sync_shadow(binding, pending->entries[i].addr, pending->entries[i].npages << 12, error);
     return ret;
 }
 

@@ -187,7 +187,7 @@ static void scan_pasids(struct vtd_assigned *assigned)
         }
         if (!pasid_known(assigned, pasid))
             reason = adopt_pasid(assigned, pasid, NULL);
-        if (reason && reason < VTD_FAULT_SM_PDE_ACCESS)
+        if (reason && reason < VTD_FAULT_SM_PDE_ACCESS && reason != VTD_FAULT_SM_PASID_IS_RID_PASID)
             return;
         if (reason >= VTD_FAULT_SM_PDE_ACCESS && reason <= VTD_FAULT_SM_PDE_RESERVED)
             pasid |= 63;
@@ -594,10 +594,18 @@ static int memory_added(struct memory_listener *listener, const struct viommu_me
 
     pthread_mutex_lock(&nest->vtd->lock);
     ret = insert_range(nest, range);
-    if (!ret)
-        sync_shadows(nest);
     pthread_mutex_unlock(&nest->vtd->lock);
     return ret ? error_set(error, ret, "no memory for a range") : 0;
+}
+
+/* Not before: the range may hold the tables themselves. */
+static void memory_published(struct memory_listener *listener)
+{
+    struct vtd_nest *nest = (struct vtd_nest *)listener;
+
+    pthread_mutex_lock(&nest->vtd->lock);
+    sync_shadows(nest);
+    pthread_mutex_unlock(&nest->vtd->lock);
 }
 
 static void memory_removed(struct memory_listener *listener,
@@ -631,6 +639,7 @@ int vtd_nest_create(struct vtd *vtd)
     nest->vtd = vtd;
     nest->listener.add = memory_added;
     nest->listener.remove = memory_removed;
+    nest->listener.published = memory_published;
     TAILQ_INIT(&nest->devices);
     vtd->nest = nest;
     ret = memory_listener_register(vtd->options.memory, &nest->listener, NULL);

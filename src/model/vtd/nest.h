@@ -149,14 +149,16 @@ uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned);
 uint32_t nest_pasid_count(const struct vtd_assigned *assigned);
 
 /* shadow.c */
+/* exact: every leaf can be unmapped on its own, at the cost of a host call for each. */
 int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
-                      const struct vtd_entry *entry, struct viommu_error *error);
+                      const struct vtd_entry *entry, bool exact, struct viommu_error *error);
 uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);
 /*
- * Bring [address, address + length) up to the guest's table; length 0: all of it. After a failure
- * the shadow must not be used any more.
+ * Bring [address, address + length) up to the guest's table; length 0: all of it. -ESTALE: nothing
+ * was changed, as that would unmap for a moment what stays mapped, and may_cut is false. After
+ * another failure the shadow must not be used any more.
  */
-int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length,
+int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_cut,
                     struct viommu_error *error);
 /* Not attached any more. */
 void vtd_shadow_destroy(struct vtd_shadow *shadow);

@@ -4,9 +4,10 @@
  *
  * The table is enumerated by its present bits, and each leaf that is found is then translated by
  * the one walker: only that says what an entry means. Leaves that adjoin in both IOVA and memory
- * become one area of the IOAS. An area can only be unmapped as a whole, so an invalidation that
- * cuts one brings all of it up to date; areas never grow over what an earlier invalidation made,
- * and therefore usually are what the guest mapped in one go and unmaps in one go.
+ * become one area of the IOAS. Areas never grow over what an earlier invalidation made, and
+ * therefore usually are what the guest mapped in one go and unmaps in one go. But an area can only
+ * be unmapped as a whole: when an invalidation would cut one, bind.c moves the device to a new
+ * mirror that is `exact`, so that DMA to the part that stays never misses.
  */
 #include <errno.h>
 #include <search.h>
@@ -42,6 +43,7 @@ struct vtd_shadow {
     uint32_t hwpt;
     void *areas; /* tsearch() tree of struct area, by IOVA */
     size_t count;
+    bool exact; /* every leaf is an area of its own */
 };
 
 /* Areas in ascending order. */
@@ -107,7 +109,7 @@ static int scan_found(struct scan *scan, const struct area *area)
 {
     struct list *list = scan->list;
 
-    if (list->count && adjoins(&list->areas[list->count - 1], area)) {
+    if (!scan->shadow->exact && list->count && adjoins(&list->areas[list->count - 1], area)) {
         list->areas[list->count - 1].length += area->length;
         return 0;
     }
@@ -414,6 +416,37 @@ static bool unchanged(const struct area *area, const struct list *found, size_t 
     return iova >= area_end(area);
 }
 
+static bool same_place(const struct area *a, const struct area *b)
+{
+    return a->flags == b->flags && (uintptr_t)a->host - a->iova == (uintptr_t)b->host - b->iova;
+}
+
+/* Whether a part of an area stays as it is while another does not. */
+static bool cuts(const struct list *taken, const struct list *found)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < taken->count; i++) {
+        const struct area *area = &taken->areas[i];
+
+        if (unchanged(area, found, &at))
+            continue;
+        for (size_t j = at; j < found->count && found->areas[j].iova < area_end(area); j++)
+            if (same_place(&found->areas[j], area))
+                return true;
+    }
+    return false;
+}
+
+static int put_back(struct vtd_shadow *shadow, const struct list *taken, struct viommu_error *error)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < taken->count && !ret; i++)
+        ret = keep_area(shadow, &taken->areas[i], error);
+    return ret ? ret : -ESTALE;
+}
+
 /* Unmap what changed; what did not stays in `taken`. */
 static int unmap_changed(struct vtd_shadow *shadow, struct list *taken, const struct list *found,
                          struct viommu_error *error)
@@ -471,7 +504,7 @@ static uint64_t last_iova(const struct vtd_shadow *shadow)
     return low_bits(12 + 9 * shadow->entry.second_levels);
 }
 
-int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length,
+int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_cut,
                     struct viommu_error *error)
 {
     uint64_t limit = last_iova(shadow);
@@ -488,6 +521,8 @@ int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length
     ret = scan_whole(&scan, error);
     if (!ret)
         ret = take_areas(shadow, &scan, &taken, error);
+    if (!ret && !may_cut && cuts(&taken, &found))
+        ret = put_back(shadow, &taken, error);
     if (!ret)
         ret = unmap_changed(shadow, &taken, &found, error);
     if (!ret)
@@ -498,7 +533,7 @@ int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length
 }
 
 int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
-                      const struct vtd_entry *entry, struct viommu_error *error)
+                      const struct vtd_entry *entry, bool exact, struct viommu_error *error)
 {
     struct viommu_host *host = viommu_host_device_host(assigned->device);
     struct viommu_host_hwpt_options options = {
@@ -513,6 +548,7 @@ int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
         return error_set(error, -ENOMEM, "no memory to mirror its second-stage table");
     shadow->assigned = assigned;
     shadow->entry = *entry;
+    shadow->exact = exact;
     ret = viommu_host_ioas_alloc(host, &shadow->ioas, error);
     if (ret)
         goto free_shadow;
@@ -520,7 +556,7 @@ int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
     ret = viommu_host_hwpt_alloc(host, &options, &shadow->hwpt, error);
     if (ret)
         goto free_ioas;
-    ret = vtd_shadow_sync(shadow, 0, 0, error);
+    ret = vtd_shadow_sync(shadow, 0, 0, true, error);
     if (ret)
         goto free_hwpt;
     *out = shadow;
