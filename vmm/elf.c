@@ -148,7 +148,7 @@ static int elf_load_segment(struct vmm_boot *boot, const struct elf_segment *seg
 int vmm_elf_load_segments(struct vmm_boot *boot, uint64_t *end, struct viommu_error *err)
 {
     unsigned int count = elf_segment_count(&boot->kernel);
-    struct elf_segment segment;
+    struct elf_segment segment = {0};
     unsigned int i;
     int ret;
 
@@ -204,7 +204,7 @@ static bool find_entry_note(const uint8_t *data, uint64_t size, uint64_t align, 
 static int pvh_find_entry(const struct vmm_file *kernel, uint32_t *entry, struct viommu_error *err)
 {
     unsigned int count = elf_segment_count(kernel);
-    struct elf_segment segment;
+    struct elf_segment segment = {0};
     unsigned int i;
     int ret;
 

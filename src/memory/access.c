@@ -116,7 +116,7 @@ static ssize_t copy_piece(struct viommu_memory *memory, uint64_t gpa, void *into
 {
     uint64_t available = 0;
     uint32_t flags = 0;
-    ssize_t ret;
+    ssize_t ret = -EFAULT;
     void *guest;
 
     rcu_enter();
@@ -125,14 +125,12 @@ static ssize_t copy_piece(struct viommu_memory *memory, uint64_t gpa, void *into
         length = SECTION_BYTES;
     if (length > available)
         length = available;
-    if (!guest) {
-        ret = -EFAULT;
-    } else if (into) {
+    if (guest && into) {
         copy_from_guest(into, guest, length);
         ret = (ssize_t)length;
-    } else if (flags & VIOMMU_MEMORY_READONLY) {
+    } else if (guest && flags & VIOMMU_MEMORY_READONLY) {
         ret = -EACCES;
-    } else {
+    } else if (guest && from) {
         copy_to_guest(guest, from, length);
         ret = (ssize_t)length;
     }
