@@ -147,7 +147,9 @@ struct viommu_dma_mapping {
      * To have another thread let go, tell it so and RETURN; do not wait here until it has unmapped.
      * Its viommu_dma_unmap() returns only after this callback has, so that the mapping and what
      * `opaque` points to can be freed then: each would wait for the other for ever. For the same
-     * reason take no lock here that is held somewhere around viommu_dma_unmap().
+     * reason take no lock here that is held somewhere around viommu_dma_unmap(). The thread that
+     * is to unmap must be free to do so: the invalidation holds the unit meanwhile, so attach,
+     * detach, reset, register accesses and changes of guest memory wait for it in their turn.
      */
     void (*revoke)(struct viommu_dma_mapping *mapping, void *opaque);
     void *opaque;
