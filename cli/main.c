@@ -2,6 +2,7 @@
 #include "cli.h"
 #include <stdio.h>
 #include <string.h>
+#include <viommu/version.h>
 
 static const struct {
     const char *name;
@@ -36,7 +37,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc >= 2 && !strcmp(argv[1], "--version")) {
-        printf("viommu %s\n", VIOMMU_CLI_VERSION);
+        printf("viommu %s\n", viommu_version());
         return 0;
     }
     for (i = 0; argc >= 2 && i < sizeof(commands) / sizeof(commands[0]); i++) {

@@ -211,7 +211,7 @@ static int target_make(struct vtd_assigned *assigned, const struct nest_wish *wi
         ret = alloc_nested(assigned, &wish->entry, &target->hwpt, error);
         *hwpt = target->hwpt;
     } else if (wish->state == NEST_SHADOWED) {
-        ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, false, error);
+        ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, wish->exact, error);
         *hwpt = ret ? 0 : vtd_shadow_hwpt(target->shadow);
     }
     return ret;
@@ -351,33 +351,35 @@ static void attached(struct nest_binding *binding, const struct nest_wish *wish,
         vtd_count(vtd, parent_attaches);
 }
 
-/* Make the new, attach it, and only then let go of the old. */
-static void rebind(struct nest_binding *binding, const struct nest_wish *wish)
+/* Make the new, attach it, and only then let go of the old. On failure nothing has changed. */
+static int try_bind(struct nest_binding *binding, const struct nest_wish *wish,
+                    struct viommu_error *error)
 {
     struct vtd_assigned *assigned = binding->assigned;
     struct nest_target target;
-    struct viommu_error error;
     uint32_t hwpt;
     int ret;
 
     /* Guest physical addresses again, translation being off: that is the way back, and is done. */
-    if (wish->by_entry && !nest_work(assigned->vtd, NEST_WORK_BIND)) {
-        nest_work_exceeded(&error);
-        refuse(binding, &wish->entry, error.message);
-        return;
-    }
-    ret = target_make(assigned, wish, &target, &hwpt, &error);
-    if (ret) {
-        refuse(binding, &wish->entry, error.message);
-        return;
-    }
-    ret = viommu_host_device_attach(assigned->device, binding->pasid, hwpt, &error);
-    if (ret) {
+    if (wish->by_entry && !nest_work(assigned->vtd, NEST_WORK_BIND))
+        return nest_work_exceeded(error);
+    ret = target_make(assigned, wish, &target, &hwpt, error);
+    if (ret)
+        return ret;
+    ret = viommu_host_device_attach(assigned->device, binding->pasid, hwpt, error);
+    if (ret)
         target_drop(assigned, &target);
+    else
+        attached(binding, wish, &target);
+    return ret;
+}
+
+static void rebind(struct nest_binding *binding, const struct nest_wish *wish)
+{
+    struct viommu_error error;
+
+    if (try_bind(binding, wish, &error))
         refuse(binding, &wish->entry, error.message);
-        return;
-    }
-    attached(binding, wish, &target);
 }
 
 void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wish)
@@ -451,23 +453,10 @@ static int flush_nested(struct nest_binding *binding, struct viommu_error *error
 /* To a new mirror of the same table, in which nothing need be cut. */
 static int move_to_exact(struct nest_binding *binding, struct viommu_error *error)
 {
-    const struct nest_wish wish = {NEST_SHADOWED, .by_entry = true, .entry = binding->entry};
-    struct nest_target target = {.state = NEST_SHADOWED};
-    struct vtd_assigned *assigned = binding->assigned;
-    int ret;
+    const struct nest_wish wish = {
+        .state = NEST_SHADOWED, .by_entry = true, .exact = true, .entry = binding->entry};
 
-    if (!nest_work(assigned->vtd, NEST_WORK_BIND))
-        return nest_work_exceeded(error);
-    ret = vtd_shadow_create(&target.shadow, assigned, &wish.entry, true, error);
-    if (ret)
-        return ret;
-    ret = viommu_host_device_attach(assigned->device, binding->pasid,
-                                    vtd_shadow_hwpt(target.shadow), error);
-    if (ret)
-        target_drop(assigned, &target);
-    else
-        attached(binding, &wish, &target);
-    return ret;
+    return try_bind(binding, &wish, error);
 }
 
 /* When there is no room for a second mirror, pages beside those that changed are missed shortly. */

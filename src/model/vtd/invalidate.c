@@ -74,7 +74,7 @@ struct job {
 };
 
 /* FM leaves out that many of the high bits of the function number (VT-d 5.0, 6.5.2.1). */
-static bool is_device(const struct vtd_invalidation *what, uint16_t requester_id)
+bool vtd_invalidation_names(const struct vtd_invalidation *what, uint16_t requester_id)
 {
     static const uint16_t compared[] = {0xffff, 0xfffb, 0xfff9, 0xfff8};
 
@@ -86,7 +86,8 @@ static void drop_translations(struct vtd_function *function, void *opaque)
     const struct job *job = opaque;
     struct dma_invalidation drop = job->drop;
 
-    if (job->what->scope == VTD_SCOPE_DEVICE && !is_device(job->what, function->requester_id))
+    if (job->what->scope == VTD_SCOPE_DEVICE &&
+        !vtd_invalidation_names(job->what, function->requester_id))
         return;
     dma_space_invalidate(function->space, &drop);
     if (job->without_pasid) {

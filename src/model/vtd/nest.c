@@ -51,17 +51,6 @@ static void drop_blocked_pasids(struct vtd_assigned *assigned)
 
 /* Table entries that may have changed */
 
-/* Requester IDs that a device-selective invalidation leaves out of the comparison, by its function
- * mask (VT-d 5.0, 6.5.2.1). */
-static const uint16_t function_masks[] = {0, 4, 6, 7};
-
-static bool names_device(const struct vtd_assigned *assigned, const struct vtd_invalidation *what)
-{
-    uint16_t different = assigned->requester_id ^ what->requester_id;
-
-    return !(different & ~function_masks[what->function_mask & 3]);
-}
-
 /* The old domain-ID counts as much as the new one: guests announce a change under either. */
 static bool names_entry(const struct vtd_invalidation *what, bool valid,
                         const struct vtd_entry *entry)
@@ -89,7 +78,7 @@ static bool concerns(const struct nest_binding *binding, const struct vtd_invali
     if (what->scope == VTD_SCOPE_GLOBAL)
         return true;
     if (what->scope == VTD_SCOPE_DEVICE)
-        return names_device(binding->assigned, what);
+        return vtd_invalidation_names(what, binding->assigned->requester_id);
     return names_entry(what, binding->by_entry, &binding->entry) || names_new_entry(binding, what);
 }
 
@@ -212,7 +201,8 @@ static void tables_changed(struct vtd_assigned *assigned, const struct vtd_inval
 {
     if (what->scope == VTD_SCOPE_PASID) {
         pasid_changed(assigned, what);
-    } else if (what->scope != VTD_SCOPE_DEVICE || names_device(assigned, what)) {
+    } else if (what->scope != VTD_SCOPE_DEVICE ||
+               vtd_invalidation_names(what, assigned->requester_id)) {
         assigned->scan = nest_pasid_count(assigned) != 0;
     }
     for_each_binding(assigned, mark, what);

@@ -119,6 +119,7 @@ int nest_work_exceeded(struct viommu_error *error);
 struct nest_wish {
     enum nest_state state;
     bool by_entry;
+    bool exact;          /* SHADOWED: every leaf can be unmapped on its own */
     const char *refusal; /* state is BLOCKED although the entry is valid: why */
     struct vtd_entry entry;
 };

@@ -224,6 +224,8 @@ struct vtd_invalidation {
 };
 /* Fill in the pages: 2^mask of 4096 bytes, around address. Any mask: 52 and more is everything. */
 void vtd_invalidation_pages(struct vtd_invalidation *what, uint64_t address, unsigned int mask);
+/* Whether one of scope DEVICE names this function. */
+bool vtd_invalidation_names(const struct vtd_invalidation *what, uint16_t requester_id);
 void vtd_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
 void vtd_invalidate_commit(struct vtd *vtd);
 /* Translation was switched on, off, or to another root: nothing of before may stay. Commits. */
