@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /**
  * @file pci.h
- * @brief Buses, functions, requester IDs, and the IOMMU hooks that a bus carries.
+ * @brief Buses, functions, requester IDs, and the IOMMU hooks that a bus or a function carries.
  *
  * The topology mirrors what the VMM shows its guest. It is built and changed by one thread at a
  * time (the VMM's hot-plug path). The const getters, bus numbers, and the giving and taking of
@@ -173,6 +173,19 @@ VIOMMU_EXPORT struct viommu_pci_id viommu_pci_device_alias(const struct viommu_p
 VIOMMU_EXPORT int viommu_pci_bus_set_iommu(struct viommu_pci_bus *bus,
                                            const struct viommu_pci_iommu_ops *ops, void *opaque,
                                            struct viommu_error *error);
+
+/**
+ * Give one function to an IOMMU, whatever protects its bus; with a bridge's own function, all
+ * behind it too that does not carry its own. The nearest goes: the function's own IOMMU, that of
+ * its bus, that of the bridge above, and so on. ops NULL takes it away, and so does the function's
+ * removal. A function that bypasses IOMMUs still does; what is behind it does not.
+ * @param ops  as for viommu_pci_bus_set_iommu()
+ * @return as viommu_pci_bus_set_iommu(); -EINVAL also for a function on a conventional bus: it
+ * shares its requester ID with its neighbours, and so their IOMMU. Any thread.
+ */
+VIOMMU_EXPORT int viommu_pci_device_set_iommu(struct viommu_pci_device *device,
+                                              const struct viommu_pci_iommu_ops *ops, void *opaque,
+                                              struct viommu_error *error);
 
 /**
  * The address space of a function's DMA. A function behind no IOMMU, or one that bypasses it, gets

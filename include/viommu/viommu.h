@@ -25,9 +25,9 @@ extern "C" {
 struct viommu;
 
 /**
- * Destroy it. Its buses must have been released (viommu_pci_bus_set_iommu() with ops NULL), its
- * devices be quiet and their mappings ended, and no other thread be in a call on it or on its
- * address spaces. NULL is allowed.
+ * Destroy it. Its buses and functions must have been released (viommu_pci_bus_set_iommu() and
+ * viommu_pci_device_set_iommu() with ops NULL), its devices be quiet and their mappings ended, and
+ * no other thread be in a call on it or on its address spaces. NULL is allowed.
  */
 VIOMMU_EXPORT void viommu_destroy(struct viommu *viommu);
 
@@ -58,6 +58,16 @@ VIOMMU_EXPORT void viommu_mmio_write(struct viommu *viommu, uint64_t offset, uns
  */
 VIOMMU_EXPORT int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
                                      struct viommu_error *error);
+
+/**
+ * Protect one function, or a bridge with all behind it, of a bus that belongs to another unit or
+ * to none: viommu_pci_device_set_iommu() with the model's own ops, and released by that.
+ * @return 0, -EINVAL (the function is on another segment than the unit, or on a conventional bus),
+ * -EBUSY (it has an IOMMU of its own already, or it or a function behind it has a host device). Any
+ * thread.
+ */
+VIOMMU_EXPORT int viommu_protect_device(struct viommu *viommu, struct viommu_pci_device *device,
+                                        struct viommu_error *error);
 
 /** The VIOMMU_CAP_* bits that the user configured. Any thread; never changes. */
 VIOMMU_EXPORT uint64_t viommu_get_cap(const struct viommu *viommu);

@@ -44,6 +44,17 @@ int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bus *bus,
     return viommu_pci_bus_set_iommu(bus, viommu->ops->pci_ops, viommu, error);
 }
 
+int viommu_protect_device(struct viommu *viommu, struct viommu_pci_device *device,
+                          struct viommu_error *error)
+{
+    if (device->bus->segment != viommu->segment)
+        return error_set(error, -EINVAL,
+                         "function %s is not on the IOMMU's segment, which is %04x; make one "
+                         "IOMMU for each segment",
+                         device->name, viommu->segment);
+    return viommu_pci_device_set_iommu(device, viommu->ops->pci_ops, viommu, error);
+}
+
 uint64_t viommu_get_cap(const struct viommu *viommu)
 {
     return viommu->ops->get_cap(viommu);

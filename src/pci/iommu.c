@@ -1,74 +1,152 @@
 /* SPDX-License-Identifier: MIT */
-/* The IOMMU that a bus carries: the hooks, and their wrappers, which have an answer for everybody.
+/* The IOMMU that a bus or a function carries: the hooks, and their wrappers, which have an answer
+ * for everybody.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "pci/pci.h"
 
-/* A function at or below a bus that the bus's IOMMU would protect, and that has a host device. */
-static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus *bus)
+static bool carries(const struct pci_carried *iommu)
 {
-    for (unsigned int devfn = 0; devfn < PCI_FUNCTIONS; devfn++) {
-        const struct viommu_pci_device *device = bus->devices[devfn], *below = NULL;
+    return iommu->ops.get_address_space;
+}
 
-        if (!device)
-            continue;
-        if (device->host_device && !device->bypass)
-            return device;
-        if (device->secondary && !device->secondary->ops.get_address_space)
-            below = find_assigned(device->secondary);
-        if (below)
-            return below;
-    }
+static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus *bus);
+
+/* This function, or one behind it, that an IOMMU of this function's would protect, and that has a
+ * host device. */
+static const struct viommu_pci_device *find_assigned_at(const struct viommu_pci_device *device)
+{
+    if (device->host_device && !device->bypass)
+        return device;
+    if (device->secondary && !carries(&device->secondary->iommu))
+        return find_assigned(device->secondary);
     return NULL;
 }
 
-static int check_change(const struct viommu_pci_bus *bus, bool adds, struct viommu_error *error)
+/* The same at or below a bus. */
+static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus *bus)
 {
-    const struct viommu_pci_device *device = NULL;
-    bool carries = bus->ops.get_address_space;
+    const struct viommu_pci_device *found = NULL;
 
-    if (adds && carries)
+    for (unsigned int devfn = 0; devfn < PCI_FUNCTIONS && !found; devfn++) {
+        const struct viommu_pci_device *device = bus->devices[devfn];
+
+        if (device && !carries(&device->iommu))
+            found = find_assigned_at(device);
+    }
+    return found;
+}
+
+/* What carries, or shall carry, an IOMMU: a bus, or one function of it. */
+struct place {
+    struct viommu_pci_bus *bus;
+    struct viommu_pci_device *device; /* or NULL */
+};
+
+static struct pci_carried *carried_at(const struct place *place)
+{
+    return place->device ? &place->device->iommu : &place->bus->iommu;
+}
+
+/* "PCI bus 0000:00" or "function NAME": a string of the caller's. */
+static const char *name_of(const struct place *place, char *text, size_t size)
+{
+    if (place->device)
+        snprintf(text, size, "function %s", place->device->name);
+    else
+        snprintf(text, size, "PCI bus %04x:%02x", place->bus->segment, place->bus->number);
+    return text;
+}
+
+static int check_change(const struct place *place, bool adds, struct viommu_error *error)
+{
+    bool has = carries(carried_at(place));
+    const struct viommu_pci_device *assigned = NULL;
+    char name[128];
+
+    if (adds && has)
+        return error_set(error, -EBUSY, "%s has an IOMMU already; take that away first",
+                         name_of(place, name, sizeof(name)));
+    if (adds || has)
+        assigned = place->device ? find_assigned_at(place->device) : find_assigned(place->bus);
+    if (assigned)
         return error_set(error, -EBUSY,
-                         "PCI bus %04x:%02x has an IOMMU already; take that away first",
-                         bus->segment, bus->number);
-    if (adds || carries)
-        device = find_assigned(bus);
-    if (device)
-        return error_set(error, -EBUSY,
-                         "the IOMMU of PCI bus %04x:%02x cannot be %s while function %s has a host "
+                         "the IOMMU of %s cannot be %s while function %s has a host "
                          "device; detach that first",
-                         bus->segment, bus->number, adds ? "set" : "taken away", device->name);
+                         name_of(place, name, sizeof(name)), adds ? "set" : "taken away",
+                         assigned->name);
     return 0;
+}
+
+static int copy_ops(const struct place *place, struct viommu_pci_iommu_ops *copy,
+                    const struct viommu_pci_iommu_ops *ops, struct viommu_error *error)
+{
+    int ret = error_copy_options(copy, sizeof(*copy), ops, "PCI IOMMU ops", error);
+    char name[128];
+
+    if (ret || copy->get_address_space)
+        return ret;
+    return error_set(error, -EINVAL,
+                     "the IOMMU ops for %s have no get_address_space, which is mandatory",
+                     name_of(place, name, sizeof(name)));
+}
+
+static int set_iommu(const struct place *place, const struct viommu_pci_iommu_ops *ops,
+                     void *opaque, struct viommu_error *error)
+{
+    struct viommu_pci *pci = place->bus->pci;
+    struct pci_carried iommu = {.opaque = opaque};
+    int ret = ops ? copy_ops(place, &iommu.ops, ops, error) : 0;
+
+    if (ret)
+        return ret;
+    pthread_mutex_lock(&pci->changes);
+    ret = check_change(place, ops, error);
+    if (!ret) {
+        pthread_mutex_lock(&pci->lock);
+        *carried_at(place) = iommu;
+        pthread_mutex_unlock(&pci->lock);
+    }
+    pthread_mutex_unlock(&pci->changes);
+    return ret;
 }
 
 int viommu_pci_bus_set_iommu(struct viommu_pci_bus *bus, const struct viommu_pci_iommu_ops *ops,
                              void *opaque, struct viommu_error *error)
 {
-    struct viommu_pci_iommu_ops copy = {0};
-    int ret = 0;
+    return set_iommu(&(struct place){bus, NULL}, ops, opaque, error);
+}
 
-    if (ops) {
-        ret = error_copy_options(&copy, sizeof(copy), ops, "PCI IOMMU ops", error);
-        if (ret)
-            return ret;
-        if (!copy.get_address_space)
-            return error_set(error, -EINVAL,
-                             "the IOMMU ops for PCI bus %04x:%02x have no get_address_space, "
-                             "which is mandatory",
-                             bus->segment, bus->number);
+int viommu_pci_device_set_iommu(struct viommu_pci_device *device,
+                                const struct viommu_pci_iommu_ops *ops, void *opaque,
+                                struct viommu_error *error)
+{
+    const struct viommu_pci_bus *bus = device->bus;
+
+    if (ops && bus->bridge && bus->kind != VIOMMU_PCI_BRIDGE_PCIE_PORT)
+        return error_set(
+            error, -EINVAL,
+            "function %s is on a conventional bus, whose functions share one requester "
+            "ID: give the IOMMU to the bridge above it or to the whole bus",
+            device->name);
+    return set_iommu(&(struct place){device->bus, device}, ops, opaque, error);
+}
+
+/* Whose IOMMU goes for a function: its own, its bus's, that of the bridge above, and so on up. */
+static const struct pci_carried *find_carried(const struct viommu_pci_device *device)
+{
+    const struct viommu_pci_bus *bus = device->bus;
+
+    while (!carries(&device->iommu)) {
+        if (carries(&bus->iommu) || !bus->bridge)
+            return &bus->iommu;
+        device = bus->bridge;
+        bus = device->bus;
     }
-    pthread_mutex_lock(&bus->pci->changes);
-    ret = check_change(bus, ops, error);
-    if (!ret) {
-        pthread_mutex_lock(&bus->pci->lock);
-        bus->ops = copy;
-        bus->opaque = opaque;
-        pthread_mutex_unlock(&bus->pci->lock);
-    }
-    pthread_mutex_unlock(&bus->pci->changes);
-    return ret;
+    return &device->iommu;
 }
 
 /* All of one moment. */
@@ -76,15 +154,11 @@ static struct pci_protection find_protection(const struct viommu_pci_device *dev
 {
     struct viommu_pci *pci = device->bus->pci;
     struct pci_protection found = {0};
-    const struct viommu_pci_bus *bus = device->bus;
 
     if (device->bypass)
         return found;
     pthread_mutex_lock(&pci->lock);
-    while (!bus->ops.get_address_space && bus->bridge)
-        bus = bus->bridge->bus;
-    found.ops = bus->ops;
-    found.opaque = bus->opaque;
+    found.iommu = *find_carried(device);
     found.id = pci_device_id_locked(device);
     found.alias = pci_device_alias_locked(device);
     pthread_mutex_unlock(&pci->lock);
@@ -95,16 +169,16 @@ struct viommu_dma_space *viommu_pci_device_get_address_space(const struct viommu
 {
     struct pci_protection by = find_protection(device);
 
-    if (!by.ops.get_address_space)
+    if (!by.iommu.ops.get_address_space)
         return device->bus->pci->plain;
-    return by.ops.get_address_space(by.opaque, by.alias);
+    return by.iommu.ops.get_address_space(by.iommu.opaque, by.alias);
 }
 
 uint64_t viommu_pci_device_get_viommu_cap(const struct viommu_pci_device *device)
 {
     struct pci_protection by = find_protection(device);
 
-    return by.ops.get_viommu_cap ? by.ops.get_viommu_cap(by.opaque) : 0;
+    return by.iommu.ops.get_viommu_cap ? by.iommu.ops.get_viommu_cap(by.iommu.opaque) : 0;
 }
 
 static int set_device(struct viommu_pci_device *device, struct viommu_host_device *host_device,
@@ -116,8 +190,8 @@ static int set_device(struct viommu_pci_device *device, struct viommu_host_devic
     if (device->host_device)
         return error_set(error, -EBUSY, "function %s has a host device already; detach it first",
                          device->name);
-    if (by.ops.set_iommu_device)
-        ret = by.ops.set_iommu_device(by.opaque, by.id, by.alias, host_device, error);
+    if (by.iommu.ops.set_iommu_device)
+        ret = by.iommu.ops.set_iommu_device(by.iommu.opaque, by.id, by.alias, host_device, error);
     if (ret)
         return ret;
     device->host_device = host_device;
@@ -142,8 +216,8 @@ void pci_device_release(struct viommu_pci_device *device)
 {
     const struct pci_protection *by = &device->handed;
 
-    if (device->host_device && by->ops.unset_iommu_device)
-        by->ops.unset_iommu_device(by->opaque, by->id, device->host_device);
+    if (device->host_device && by->iommu.ops.unset_iommu_device)
+        by->iommu.ops.unset_iommu_device(by->iommu.opaque, by->id, device->host_device);
     device->host_device = NULL;
 }
 
@@ -168,11 +242,11 @@ static void device_renumbered(struct viommu_pci_device *device)
     struct viommu_pci_id id = viommu_pci_device_id(device);
     struct viommu_pci_id alias = viommu_pci_device_alias(device);
 
-    if (!by->ops.requester_changed || (same_id(id, by->id) && same_id(alias, by->alias)))
+    if (!by->iommu.ops.requester_changed || (same_id(id, by->id) && same_id(alias, by->alias)))
         return;
     by->id = id;
     by->alias = alias;
-    by->ops.requester_changed(by->opaque, id, alias, device->host_device);
+    by->iommu.ops.requester_changed(by->iommu.opaque, id, alias, device->host_device);
 }
 
 void pci_bus_renumbered(struct viommu_pci_bus *bus)

@@ -9,22 +9,26 @@
 
 #define PCI_FUNCTIONS 256 /* of one bus */
 
+/* An IOMMU that a bus or a function carries, for itself and all below it. Under lock. */
+struct pci_carried {
+    struct viommu_pci_iommu_ops ops; /* get_address_space NULL: carries none */
+    void *opaque;
+};
+
 struct viommu_pci_bus {
     struct viommu_pci *pci;
     struct viommu_pci_device *bridge; /* above this bus; NULL: a root bus */
     enum viommu_pci_bridge kind;      /* of that bridge */
     uint16_t segment;
-    uint8_t number;                  /* under lock when not a root bus */
-    struct viommu_pci_iommu_ops ops; /* get_address_space NULL: carries no IOMMU; under lock */
-    void *opaque;
+    uint8_t number; /* under lock when not a root bus */
+    struct pci_carried iommu;
     struct viommu_pci_device *devices[PCI_FUNCTIONS]; /* by devfn; under lock */
     TAILQ_ENTRY(viommu_pci_bus) link;                 /* root buses */
 };
 
 /* What protects a function, and the IDs it is known by there. */
 struct pci_protection {
-    struct viommu_pci_iommu_ops ops; /* all NULL: nothing */
-    void *opaque;
+    struct pci_carried iommu; /* all NULL: nothing */
     struct viommu_pci_id id;
     struct viommu_pci_id alias;
 };
@@ -34,6 +38,7 @@ struct viommu_pci_device {
     struct viommu_pci_bus *secondary; /* the bus behind a bridge, else NULL */
     uint8_t devfn;
     bool bypass;
+    struct pci_carried iommu; /* of this function and what is behind it; goes before the bus's */
     /* Under changes. While host_device is set: whom it was handed to, and the IDs told last. */
     struct viommu_host_device *host_device;
     struct pci_protection handed;
