@@ -332,6 +332,33 @@ uint64_t assigned_start_nested(struct assigned *assigned, const char *properties
     return root;
 }
 
+uint64_t assigned_second_stage_of_tables(struct assigned *assigned)
+{
+    uint64_t root = assigned_second_stage(assigned, PAGE_B, PAGE_B);
+
+    for (uint64_t gpa = GUEST_POOL; gpa < GUEST_POOL + 0x30000; gpa += 0x1000)
+        guest_map(&assigned->guest, root, 4, gpa, 1, gpa | SS_RW, SS_RW);
+    return root;
+}
+
+void assigned_start_twice_nested(struct assigned *assigned, const char *properties, uint64_t *first,
+                                 uint64_t *second)
+{
+    char all[128];
+
+    snprintf(all, sizeof(all), "second-stage=on,nested=on,%s", properties);
+    assigned_create(assigned, NULL, all);
+    assigned_attach(assigned, 0);
+    *first = assigned_first_stage(assigned, GUEST_IOVA, PAGE_A);
+    *second = assigned_second_stage_of_tables(assigned);
+    guest_map(&assigned->guest, *second, 4, PAGE_A, 1, PAGE_A | SS_RW, SS_RW);
+    guest_scalable(&assigned->guest, 0, UINT64_C(1) << 3); /* PASIDE */
+    guest_pasid(&assigned->guest, 0, PASID_PGTT(3) | PASID_AW(2) | *second,
+                GUEST_DOMAIN | PASID_PWSNP, *first);
+    guest_on(&assigned->guest, TTM_SCALABLE);
+    assigned_calm(assigned);
+}
+
 uint64_t assigned_start_shadowed(struct assigned *assigned, const char *properties)
 {
     uint64_t root;

@@ -115,6 +115,15 @@ void assigned_set_page(struct assigned *assigned, uint64_t root, unsigned int le
  * first-stage table of RID_PASID 0, or by a legacy second-stage table. Returns the table's root.
  */
 uint64_t assigned_start_nested(struct assigned *assigned, const char *properties);
+/*
+ * The guest nests itself: GUEST_IOVA at PAGE_A by its first stage, and there at PAGE_A by its
+ * second one, which also maps the guest's tables as they are. `properties` besides those that this
+ * needs.
+ */
+void assigned_start_twice_nested(struct assigned *assigned, const char *properties, uint64_t *first,
+                                 uint64_t *second);
+/* A second-stage table that maps the guest's first 48 pages of tables and PAGE_B as they are. */
+uint64_t assigned_second_stage_of_tables(struct assigned *assigned);
 uint64_t assigned_start_shadowed(struct assigned *assigned, const char *properties);
 
 #endif

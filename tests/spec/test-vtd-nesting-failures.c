@@ -31,13 +31,21 @@ static void from_off(struct assigned *assigned)
 
 static void from_nested(struct assigned *assigned)
 {
-    assigned_start_nested(assigned, "pasid-bits=8");
+    assigned_start_nested(assigned, "second-stage=on,nested=on,pasid-bits=8");
     assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
 }
 
 static void from_shadowed(struct assigned *assigned)
 {
     assigned_start_shadowed(assigned, "");
+    assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
+}
+
+static void from_twice_nested(struct assigned *assigned)
+{
+    uint64_t first, second;
+
+    assigned_start_twice_nested(assigned, "pasid-bits=8", &first, &second);
     assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
 }
 
@@ -65,6 +73,17 @@ static void rebind_legacy(struct assigned *assigned)
     assigned_wait(assigned);
 }
 
+static void nest_twice(struct assigned *assigned)
+{
+    uint64_t second = assigned_second_stage_of_tables(assigned);
+
+    guest_map(&assigned->guest, second, 4, PAGE_A, 1, PAGE_B | SS_RW, SS_RW);
+    guest_pasid(&assigned->guest, 0, PASID_PGTT(3) | PASID_AW(2) | second,
+                GUEST_DOMAIN | PASID_PWSNP, assigned_first_stage(assigned, GUEST_IOVA, PAGE_A));
+    assigned_pasid_cache(assigned, PASID_ONE, GUEST_DOMAIN, 0);
+    assigned_wait(assigned);
+}
+
 static void change_page(struct assigned *assigned)
 {
     uint64_t root = load64(&assigned->guest.machine, GUEST_PASIDS + 16);
@@ -80,6 +99,15 @@ static void change_shadowed_page(struct assigned *assigned)
 
     assigned_set_page(assigned, root, 4, PAGE_B | SS_RW);
     assigned_iotlb(assigned, IOTLB_PAGES, GUEST_DOMAIN, GUEST_IOVA, 0);
+    assigned_wait(assigned);
+}
+
+static void change_second_stage_page(struct assigned *assigned)
+{
+    uint64_t root = load64(&assigned->guest.machine, GUEST_PASIDS) & ~UINT64_C(0xfff);
+
+    guest_map(&assigned->guest, root, 4, PAGE_A, 1, PAGE_B | SS_RW, SS_RW);
+    assigned_iotlb(assigned, IOTLB_PAGES, GUEST_DOMAIN, PAGE_A, 0);
     assigned_wait(assigned);
 }
 
@@ -130,6 +158,12 @@ static const struct path paths[] = {
     {"pass-through", from_nested, to_pass_through, at_identity, flush_tables},
     {"a PASID is bound", from_nested, add_pasid, pasid_at_b, flush_tables},
     {"a device is unplugged", from_nested, unplug, NULL, NULL},
+    {"tables that nest are bound", from_nested, nest_twice, at_b, flush_tables},
+    {"a page of the guest's second stage changes", from_twice_nested, change_second_stage_page,
+     at_b, flush_tables},
+    {"a page of the first stage on it changes", from_twice_nested, change_page, at_b, flush_tables},
+    {"what is nested twice is bound once", from_twice_nested, rebind, at_b, flush_tables},
+    {"a twice nested device is unplugged", from_twice_nested, unplug, NULL, NULL},
     {"a second-stage table is bound", from_shadowed, rebind_legacy, at_b, flush_tables},
     {"a shadowed page changes", from_shadowed, change_shadowed_page, at_b, flush_tables},
     {"a shadowed device is unplugged", from_shadowed, unplug, NULL, NULL},

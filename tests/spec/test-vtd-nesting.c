@@ -375,25 +375,6 @@ static void blocking_cannot_fail(void **state)
     assigned_destroy(&assigned);
 }
 
-static void guest_nesting_is_refused(void **state)
-{
-    struct assigned assigned;
-    uint64_t first, second;
-
-    (void)state;
-    assigned_create(&assigned, NULL, "nested=on,second-stage=on");
-    assigned_attach(&assigned, 0);
-    first = assigned_first_stage(&assigned, GUEST_IOVA, PAGE_A);
-    second = assigned_second_stage(&assigned, PAGE_A, PAGE_A);
-    guest_scalable(&assigned.guest, 0, 0);
-    guest_pasid(&assigned.guest, 0, PASID_PGTT(3) | PASID_AW(2) | second, GUEST_DOMAIN, first);
-    guest_on(&assigned.guest, TTM_SCALABLE);
-    assigned_told(&assigned, 0, PASID_INVALID);
-    assert_false(assigned_reads(&assigned, 0, GUEST_IOVA));
-    assert_int_equal(assigned_stats(&assigned).nested_bind_failures, 1);
-    assigned_destroy(&assigned);
-}
-
 static void reset_brings_the_parent_back(void **state)
 {
     struct assigned assigned;
@@ -566,8 +547,6 @@ static const struct spec_rule rules[] = {
      a_refused_bind_is_tried_again},
     {"VTD-NEST-ENTRY-6", "7.1.3", "Fault-processing-disable covers a bind that the host refused.",
      a_refused_bind_respects_fpd},
-    {"VTD-NEST-ENTRY-7", "9.6", "Tables that the guest itself nests block an assigned device.",
-     guest_nesting_is_refused},
     {"VTD-NEST-INV-1", "6.5.2.4", "After unmap, invalidation and wait the host refuses the page.",
      unmapped_page_faults},
     {"VTD-NEST-INV-2", "6.5.2", "Every invalidation that covers the page reaches the host.",

@@ -60,14 +60,12 @@ static void wish_of_entry(const struct vtd_assigned *assigned, struct nest_wish 
     static const enum nest_state states[] = {
         [VTD_PGTT_FIRST] = NEST_BOUND,
         [VTD_PGTT_SECOND] = NEST_SHADOWED,
-        [VTD_PGTT_NESTED] = NEST_BLOCKED,
+        [VTD_PGTT_NESTED] = NEST_BOUND,
         [VTD_PGTT_PASS_THROUGH] = NEST_PARENT,
     };
 
     wish->state = states[wish->entry.pgtt];
-    if (wish->entry.pgtt == VTD_PGTT_NESTED)
-        wish->refusal = "tables that the guest itself nests cannot be given to a host";
-    else if (wish->state == NEST_BOUND && !viommu_host_device_is_nest_parent(assigned->device))
+    if (wish->state == NEST_BOUND && !viommu_host_device_is_nest_parent(assigned->device))
         wish->refusal = "the host has no nesting parent for a first-stage table";
     if (wish->refusal)
         wish->state = NEST_BLOCKED;
@@ -93,6 +91,19 @@ void nest_binding_wish(const struct nest_binding *binding, struct nest_wish *wis
     wish_of_entry(assigned, wish);
 }
 
+static bool same_first_stage(const struct vtd_entry *a, const struct vtd_entry *b)
+{
+    return a->first_root == b->first_root && a->first_levels == b->first_levels &&
+           a->first_sre == b->first_sre && a->first_wpe == b->first_wpe &&
+           a->first_eafe == b->first_eafe;
+}
+
+static bool same_second_stage(const struct vtd_entry *a, const struct vtd_entry *b)
+{
+    return a->second_root == b->second_root && a->second_levels == b->second_levels &&
+           a->legacy == b->legacy && a->second_execute == b->second_execute;
+}
+
 /* Whether the entry that is in force and a new one give the host the same. */
 static bool same_table(const struct nest_binding *binding, const struct nest_wish *wish)
 {
@@ -102,13 +113,9 @@ static bool same_table(const struct nest_binding *binding, const struct nest_wis
     if (binding->target.state != wish->state)
         return false;
     if (wish->state == NEST_BOUND)
-        return old->first_root == new->first_root && old->first_levels == new->first_levels &&
-               old->first_sre == new->first_sre && old->first_wpe == new->first_wpe &&
-               old->first_eafe == new->first_eafe;
-    if (wish->state == NEST_SHADOWED)
-        return old->second_root == new->second_root && old->second_levels == new->second_levels &&
-               old->legacy == new->legacy && old->second_execute == new->second_execute;
-    return true;
+        return old->pgtt == new->pgtt &&same_first_stage(old, new) &&
+               (new->pgtt != VTD_PGTT_NESTED || same_second_stage(old, new));
+    return wish->state != NEST_SHADOWED || same_second_stage(old, new);
 }
 
 /* Host objects */
@@ -177,7 +184,7 @@ void nest_collect(struct vtd_assigned *assigned)
 }
 
 static int alloc_nested(const struct vtd_assigned *assigned, const struct vtd_entry *entry,
-                        uint32_t *hwpt, struct viommu_error *error)
+                        uint32_t parent, uint32_t *hwpt, struct viommu_error *error)
 {
     struct viommu_host_vtd_s1 data = {
         .flags = (entry->first_sre ? VIOMMU_HOST_VTD_S1_SRE : 0) |
@@ -189,7 +196,7 @@ static int alloc_nested(const struct vtd_assigned *assigned, const struct vtd_en
     struct viommu_host_hwpt_options options = {
         .size = sizeof(options),
         .device_id = viommu_host_device_id(assigned->device),
-        .parent_id = viommu_host_device_parent_hwpt(assigned->device),
+        .parent_id = parent,
         .flags = nest_hwpt_flags(assigned),
         .data_type = VIOMMU_HOST_DATA_VTD_S1,
         .data = &data,
@@ -199,7 +206,10 @@ static int alloc_nested(const struct vtd_assigned *assigned, const struct vtd_en
     return viommu_host_hwpt_alloc(viommu_host_device_host(assigned->device), &options, hwpt, error);
 }
 
-/* Make what a wish needs; *hwpt is what to attach to. */
+/*
+ * Make what a wish needs, from the bottom: the table of guest memory or a mirror of the guest's
+ * second stage, and what is nested on it. *hwpt is what to attach to.
+ */
 static int target_make(struct vtd_assigned *assigned, const struct nest_wish *wish,
                        struct nest_target *target, uint32_t *hwpt, struct viommu_error *error)
 {
@@ -207,13 +217,19 @@ static int target_make(struct vtd_assigned *assigned, const struct nest_wish *wi
 
     *target = (struct nest_target){.state = wish->state};
     *hwpt = viommu_host_device_parent_hwpt(assigned->device);
-    if (wish->state == NEST_BOUND) {
-        ret = alloc_nested(assigned, &wish->entry, &target->hwpt, error);
-        *hwpt = target->hwpt;
-    } else if (wish->state == NEST_SHADOWED) {
+    if (wish->state == NEST_SHADOWED ||
+        (wish->state == NEST_BOUND && wish->entry.pgtt == VTD_PGTT_NESTED)) {
         ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, wish->exact, error);
-        *hwpt = ret ? 0 : vtd_shadow_hwpt(target->shadow);
+        if (ret)
+            return ret;
+        *hwpt = vtd_shadow_hwpt(target->shadow);
     }
+    if (wish->state == NEST_BOUND) {
+        ret = alloc_nested(assigned, &wish->entry, *hwpt, &target->hwpt, error);
+        *hwpt = target->hwpt;
+    }
+    if (ret && target->shadow)
+        vtd_shadow_destroy(target->shadow);
     return ret;
 }
 
@@ -221,9 +237,15 @@ static void target_drop(struct vtd_assigned *assigned, struct nest_target *targe
 {
     if (target->state == NEST_BOUND)
         nest_destroy_object(assigned, target->hwpt);
-    if (target->state == NEST_SHADOWED)
+    if (target->shadow)
         vtd_shadow_destroy(target->shadow);
     *target = (struct nest_target){.state = NEST_BLOCKED};
+}
+
+static void pending_clear(struct nest_pending *pending)
+{
+    pending->count = 0;
+    pending->everything = false;
 }
 
 /* The binding is attached to `target` now: what it was attached to before goes. */
@@ -232,8 +254,8 @@ static void target_replace(struct nest_binding *binding, const struct nest_targe
     struct nest_target old = binding->target;
 
     binding->target = *target;
-    binding->pending.count = 0;
-    binding->pending.everything = false;
+    pending_clear(&binding->first);
+    pending_clear(&binding->second);
     if (old.state == NEST_BOUND)
         vtd_count(binding->assigned->vtd, nested_unbinds);
     target_drop(binding->assigned, &old);
@@ -391,7 +413,8 @@ void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wi
     } else if (wish->state == NEST_BLOCKED) {
         nest_binding_block(binding);
     } else if (same_table(binding, wish)) {
-        nest_binding_invalidate(binding, 0, 0, false);
+        nest_binding_invalidate_first(binding, 0, 0, false);
+        nest_binding_invalidate_second(binding, 0, 0);
         binding->entry = wish->entry;
         binding->by_entry = wish->by_entry;
     } else {
@@ -401,12 +424,10 @@ void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wi
 
 /* Invalidations */
 
-void nest_binding_invalidate(struct nest_binding *binding, uint64_t address, uint64_t length,
-                             bool leaf_only)
+static void pending_add(struct nest_pending *pending, uint64_t address, uint64_t length,
+                        bool leaf_only)
 {
-    struct nest_pending *pending = &binding->pending;
-
-    if (binding->target.state < NEST_BOUND || pending->everything)
+    if (pending->everything)
         return;
     if (!length || pending->count == NEST_PENDING_MAX) {
         pending->everything = true;
@@ -422,14 +443,29 @@ void nest_binding_invalidate(struct nest_binding *binding, uint64_t address, uin
     };
 }
 
+void nest_binding_invalidate_first(struct nest_binding *binding, uint64_t address, uint64_t length,
+                                   bool leaf_only)
+{
+    if (binding->target.state == NEST_BOUND)
+        pending_add(&binding->first, address, length, leaf_only);
+}
+
+void nest_binding_invalidate_second(struct nest_binding *binding, uint64_t address, uint64_t length)
+{
+    if (binding->target.shadow)
+        pending_add(&binding->second, address, length, false);
+}
+
 /* One call; when it stops half-way, one more for the rest. */
 static int flush_nested(struct nest_binding *binding, struct viommu_error *error)
 {
     struct viommu_host *host = viommu_host_device_host(binding->assigned->device);
-    struct nest_pending *pending = &binding->pending;
+    struct nest_pending *pending = &binding->first;
     uint32_t done = 0;
     int ret = 0;
 
+    if (!pending->count)
+        return 0;
     if (!nest_work(binding->assigned->vtd, NEST_WORK_CALL + pending->count))
         return nest_work_exceeded(error);
     for (int attempt = 0; attempt < 2 && done < pending->count; attempt++) {
@@ -454,7 +490,7 @@ static int flush_nested(struct nest_binding *binding, struct viommu_error *error
 static int move_to_exact(struct nest_binding *binding, struct viommu_error *error)
 {
     const struct nest_wish wish = {
-        .state = NEST_SHADOWED, .by_entry = true, .exact = true, .entry = binding->entry};
+        .state = binding->target.state, .by_entry = true, .exact = true, .entry = binding->entry};
 
     return try_bind(binding, &wish, error);
 }
@@ -470,12 +506,14 @@ static int sync_shadow(struct nest_binding *binding, uint64_t address, uint64_t 
     return vtd_shadow_sync(binding->target.shadow, address, length, true, error);
 }
 
-/* Moving to another mirror leaves nothing pending. */
+/* Moving to another mirror leaves nothing pending, for neither stage. */
 static int flush_shadow(struct nest_binding *binding, struct viommu_error *error)
 {
-    struct nest_pending *pending = &binding->pending;
+    struct nest_pending *pending = &binding->second;
     int ret = 0;
 
+    if (!pending->count)
+        return 0;
     if (pending->everything)
         return sync_shadow(binding, 0, 0, error);
     for (unsigned int i = 0; i < pending->count && !ret; i++)
@@ -486,16 +524,13 @@ static int flush_shadow(struct nest_binding *binding, struct viommu_error *error
 
 void nest_binding_flush(struct nest_binding *binding)
 {
-    struct nest_pending *pending = &binding->pending;
     struct viommu_error error;
-    int ret;
+    int ret = flush_shadow(binding, &error);
 
-    if (!pending->count)
-        return;
-    ret = binding->target.state == NEST_BOUND ? flush_nested(binding, &error)
-                                              : flush_shadow(binding, &error);
-    pending->count = 0;
-    pending->everything = false;
+    if (!ret)
+        ret = flush_nested(binding, &error);
+    pending_clear(&binding->first);
+    pending_clear(&binding->second);
     if (ret)
         refuse(binding, &binding->entry, error.message);
 }

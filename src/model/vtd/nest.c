@@ -214,8 +214,8 @@ static void tables_changed(struct vtd_assigned *assigned, const struct vtd_inval
  */
 static void pages_changed(struct nest_binding *binding, const struct vtd_invalidation *what)
 {
-    bool pages = what->scope == VTD_SCOPE_PAGES &&
-                 (what->kind == VTD_INVALIDATE_PIOTLB || binding->target.state != NEST_BOUND);
+    bool pages = what->scope == VTD_SCOPE_PAGES;
+    bool first = what->kind == VTD_INVALIDATE_PIOTLB && pages;
 
     if (!binding->by_entry)
         return;
@@ -223,8 +223,11 @@ static void pages_changed(struct nest_binding *binding, const struct vtd_invalid
         return;
     if (what->kind == VTD_INVALIDATE_PIOTLB && binding->entry.pasid != what->pasid)
         return;
-    nest_binding_invalidate(binding, pages ? what->address : 0, pages ? what->length : 0,
-                            pages && what->leaf_only);
+    nest_binding_invalidate_first(binding, first ? what->address : 0, first ? what->length : 0,
+                                  first && what->leaf_only);
+    if (what->kind == VTD_INVALIDATE_IOTLB || binding->target.state == NEST_SHADOWED)
+        nest_binding_invalidate_second(binding, pages ? what->address : 0,
+                                       pages ? what->length : 0);
 }
 
 void vtd_nest_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
@@ -547,13 +550,9 @@ static void sync_shadows(struct vtd_nest *nest)
 
     TAILQ_FOREACH(assigned, &nest->devices, link)
     {
-        if (assigned->rid.target.state == NEST_SHADOWED)
-            nest_binding_invalidate(&assigned->rid, 0, 0, false);
+        nest_binding_invalidate_second(&assigned->rid, 0, 0);
         TAILQ_FOREACH(binding, &assigned->pasids, link)
-        {
-            if (binding->target.state == NEST_SHADOWED)
-                nest_binding_invalidate(binding, 0, 0, false);
-        }
+        nest_binding_invalidate_second(binding, 0, 0);
         vtd_work_refill(nest->vtd);
         commit_device(assigned);
     }

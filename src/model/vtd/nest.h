@@ -6,6 +6,9 @@
  *   nest.c     devices coming and going, invalidations, faults, guest memory coming and going
  *   bind.c     one table entry -> what the device is attached to
  *   shadow.c   a guest's second-stage table, mirrored into an IOAS
+ *
+ * A guest that nests itself has both: its second-stage table is mirrored, and its first-stage table
+ * nested on the mirror instead of on the table of guest memory.
  */
 #ifndef VTD_NEST_H
 #define VTD_NEST_H
@@ -27,12 +30,12 @@ enum nest_state {
 struct nest_target {
     enum nest_state state;
     uint32_t hwpt;             /* BOUND */
-    struct vtd_shadow *shadow; /* SHADOWED */
+    struct vtd_shadow *shadow; /* SHADOWED, and BOUND when the guest nests: what it is nested on */
 };
 
 /*
- * Invalidations of the IOTLB since the last commit. More than fit are one of everything: what they
- * cost the host is bounded, whatever the guest sends.
+ * Invalidations of the IOTLB since the last commit, for one stage. More than fit are one of
+ * everything: what they cost the host is bounded, whatever the guest sends.
  */
 #define NEST_PENDING_MAX 64
 
@@ -49,8 +52,9 @@ struct nest_binding {
     struct nest_target target;
     bool dirty;    /* its entry may have changed: the next commit reads it again */
     bool by_entry; /* `entry` made it so; else translation is off, or nothing is attached */
-    struct vtd_entry entry; /* as it was when it was bound: invalidations name its domain */
-    struct nest_pending pending;
+    struct vtd_entry entry;     /* as it was when it was bound: invalidations name its domain */
+    struct nest_pending first;  /* for the nested HWPT; of IOVAs */
+    struct nest_pending second; /* for the mirror; of addresses that the second stage translates */
     TAILQ_ENTRY(nest_binding) link;
 };
 
@@ -119,7 +123,7 @@ int nest_work_exceeded(struct viommu_error *error);
 struct nest_wish {
     enum nest_state state;
     bool by_entry;
-    bool exact;          /* SHADOWED: every leaf can be unmapped on its own */
+    bool exact;          /* of a mirror: every leaf can be unmapped on its own */
     const char *refusal; /* state is BLOCKED although the entry is valid: why */
     struct vtd_entry entry;
 };
@@ -132,9 +136,12 @@ void nest_binding_wish(const struct nest_binding *binding, struct nest_wish *wis
  */
 void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wish);
 void nest_binding_block(struct nest_binding *binding);
-/* Something pending in [address, address + length); length 0: everything. */
-void nest_binding_invalidate(struct nest_binding *binding, uint64_t address, uint64_t length,
-                             bool leaf_only);
+/* Something pending in [address, address + length) of a stage that is bound; length 0: everything.
+ */
+void nest_binding_invalidate_first(struct nest_binding *binding, uint64_t address, uint64_t length,
+                                   bool leaf_only);
+void nest_binding_invalidate_second(struct nest_binding *binding, uint64_t address,
+                                    uint64_t length);
 /* Hand over what is pending. */
 void nest_binding_flush(struct nest_binding *binding);
 /* Destroy a host object, now or at a later collect. */
@@ -150,7 +157,10 @@ uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned);
 uint32_t nest_pasid_count(const struct vtd_assigned *assigned);
 
 /* shadow.c */
-/* exact: every leaf can be unmapped on its own, at the cost of a host call for each. */
+/*
+ * exact: every leaf can be unmapped on its own, at the cost of a host call for each. The mirror for
+ * an entry that nests is a nesting parent.
+ */
 int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
                       const struct vtd_entry *entry, bool exact, struct viommu_error *error);
 uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);

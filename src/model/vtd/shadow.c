@@ -43,7 +43,8 @@ struct vtd_shadow {
     uint32_t hwpt;
     void *areas; /* tsearch() tree of struct area, by IOVA */
     size_t count;
-    bool exact; /* every leaf is an area of its own */
+    bool exact;  /* every leaf is an area of its own */
+    bool parent; /* a first-stage table is nested on it */
 };
 
 /* Areas in ascending order. */
@@ -142,6 +143,15 @@ static uint64_t min64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/*
+ * Whether an area can be mapped at all. What is read-only stays out of a nesting parent on every
+ * host, as in assign: Linux refuses it there, and one with erratum 772415 would write to it.
+ */
+static bool fits(const struct vtd_shadow *shadow, const struct area *area)
+{
+    return shadow->parent ? area->flags & VIOMMU_HOST_MAP_WRITE : area->flags;
+}
+
 /* The parts of a page that are guest memory; the rest stays unmapped, DMA to it faults. */
 static int scan_page(struct scan *scan, uint64_t iova, uint64_t gpa, uint64_t length,
                      uint8_t permissions)
@@ -162,7 +172,7 @@ static int scan_page(struct scan *scan, uint64_t iova, uint64_t gpa, uint64_t le
         area =
             (struct area){iova, min64(length, range->gpa + range->size - gpa),
                           (char *)range->host + (gpa - range->gpa), map_flags(range, permissions)};
-        if (area.flags)
+        if (fits(scan->shadow, &area))
             ret = scan_found(scan, &area);
         iova += area.length;
         gpa += area.length;
@@ -541,6 +551,7 @@ int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
         .device_id = viommu_host_device_id(assigned->device),
         .flags = nest_hwpt_flags(assigned),
     };
+    bool parent = entry->pgtt == VTD_PGTT_NESTED;
     struct vtd_shadow *shadow = calloc(1, sizeof(*shadow));
     int ret;
 
@@ -549,6 +560,8 @@ int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
     shadow->assigned = assigned;
     shadow->entry = *entry;
     shadow->exact = exact;
+    shadow->parent = parent;
+    options.flags |= parent ? VIOMMU_HOST_HWPT_NEST_PARENT : 0;
     ret = viommu_host_ioas_alloc(host, &shadow->ioas, error);
     if (ret)
         goto free_shadow;
