@@ -42,9 +42,10 @@ enum viommu_dma_type {
  * size, being on the path of each DMA: it never changes (export.h).
  */
 struct viommu_dma_request {
-    uint64_t address;      /**< IOVA, bytes */
-    uint64_t length;       /**< bytes; at least 1 */
-    uint32_t pasid;        /**< 0..2^20-1, or VIOMMU_PASID_NONE */
+    uint64_t address; /**< IOVA, bytes */
+    uint64_t length;  /**< bytes; 0 only to translate or read, with READ alone and untranslated:
+                         a zero-length read, which any right to the page permits */
+    uint32_t pasid;   /**< 0..2^20-1, or VIOMMU_PASID_NONE */
     uint16_t requester_id; /**< as it arrives: viommu_pci_device_alias() */
     uint8_t access;        /**< VIOMMU_DMA_* bits; READ, WRITE or both at least */
     uint8_t type;          /**< enum viommu_dma_type */

@@ -97,7 +97,8 @@ static enum viommu_dma_status mapping_make(struct viommu_dma_space *space,
 int viommu_dma_map(struct viommu_dma_space *space, const struct viommu_dma_request *request,
                    struct viommu_dma_mapping *mapping, struct viommu_dma_result *result)
 {
-    enum viommu_dma_status status = dma_check_request(request);
+    enum viommu_dma_status status =
+        request->length ? dma_check_request(request) : VIOMMU_DMA_BAD_REQUEST;
     struct dma_piece piece = {.translation.status = status};
 
     if (status == VIOMMU_DMA_OK) {

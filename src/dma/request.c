@@ -48,11 +48,19 @@ int dma_status_errno(enum viommu_dma_status status)
     return (unsigned int)status < STATUS_COUNT ? statuses[status].code : -EACCES;
 }
 
+/* A read of no bytes is a request of its own (PCIe base spec, 2.2.5): it only asks. */
+static bool length_allowed(const struct viommu_dma_request *request)
+{
+    return request->length ||
+           (request->access == VIOMMU_DMA_READ && request->type == VIOMMU_DMA_UNTRANSLATED);
+}
+
 enum viommu_dma_status dma_check_request(const struct viommu_dma_request *request)
 {
     bool has_pasid = request->pasid != VIOMMU_PASID_NONE;
 
-    if (!request->length || range_overflows(request->address, request->length) ||
+    if (!length_allowed(request) ||
+        (request->length && range_overflows(request->address, request->length)) ||
         !(request->access & ACCESS_MEMORY) || request->access & ~(ACCESS_MEMORY | ACCESS_PASID) ||
         (request->access & ACCESS_PASID && !has_pasid) ||
         (has_pasid && request->pasid >= PASID_LIMIT) || request->type > VIOMMU_DMA_TRANSLATED)
@@ -161,7 +169,7 @@ static int move(struct viommu_dma_space *space, struct transfer *transfer,
     struct dma_piece piece = {.translation.status = status};
 
     dma_result_set(result, &piece, status);
-    while (status == VIOMMU_DMA_OK && transfer->request.length) {
+    for (bool more = status == VIOMMU_DMA_OK; more; more = transfer->request.length) {
         status = move_piece(space, transfer, &piece);
         if (!transfer->done)
             dma_result_set(result, &piece, status);

@@ -73,9 +73,14 @@ void viommu_dma_space_destroy(struct viommu_dma_space *space)
     free(space);
 }
 
-/* Bits that a request wants, of those that a translation permits. */
+/*
+ * Bits that a request wants, of those that a translation permits. A zero-length read is content
+ * with any right, and a translation without one is never handed out.
+ */
 static uint8_t wanted(const struct viommu_dma_request *request)
 {
+    if (!request->length)
+        return 0;
     return request->access & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE | VIOMMU_DMA_EXECUTE);
 }
 

@@ -406,6 +406,9 @@ void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *reque
     }
     if (!with_pasid)
         job.access &= VIOMMU_DMA_READ | VIOMMU_DMA_WRITE;
+    /* 3.14, CAP.ZLR: a zero-length read is let through by the right to write as well. */
+    if (!request->length)
+        job.access &= (uint8_t)~VIOMMU_DMA_READ;
     vtd_entry_find_typed(vtd, state, request->requester_id, request->pasid, request->type, &entry);
     reason = entry.reason ? entry.reason : check_attributes(&entry, job.access);
     if (reason)
