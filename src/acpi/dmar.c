@@ -1,30 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* The DMAR table: where the remapping units are, and what each protects (VT-d 5.0, chapter 8). */
+/* Writing the DMAR table: where the remapping units are, what each protects, and what else software
+ * must know of devices and memory (VT-d 5.0, chapter 8). */
+#include "acpi/dmar.h"
+
 #include <errno.h>
 #include <string.h>
-#include <viommu/acpi.h>
 
 #include "base/error.h"
-#include "model/model.h"
-#include "model/vtd/vtd.h"
 
-#define HEADER_SIZE     48 /* 8.1, with the standard ACPI header of 36 bytes */
-#define UNIT_SIZE       16 /* 8.3, without scopes */
-#define SCOPE_SIZE      6  /* 8.3.1, without its path */
-#define TYPE_DRHD       0
-#define INCLUDE_PCI_ALL 1
+#define INTR_REMAP      1 /* flags of the table, 8.1 */
+#define X2APIC_OPT_OUT  2
+#define DMA_OPT_IN      4
+#define INCLUDE_PCI_ALL 1 /* of the parts */
+#define ALL_PORTS       1
+#define ATC_REQUIRED    1
 #define CHECKSUM_OFFSET 9
 
-/* Bytes written one after the other; there is room for all of them. */
+/* 8.2: the types, in the order in which they stand in the table. */
+enum {
+    TYPE_DRHD,
+    TYPE_RMRR,
+    TYPE_ATSR,
+    TYPE_RHSA,
+    TYPE_ANDD,
+    TYPE_SATC,
+    TYPE_SIDP
+};
+
+/* Bytes written one after the other; they are counted only where there is no room. */
 struct output {
     uint8_t *bytes;
     size_t length;
+    size_t room;
 };
 
 static void put(struct output *output, uint64_t value, unsigned int size)
 {
-    for (unsigned int i = 0; i < size; i++, value >>= 8)
-        output->bytes[output->length++] = (uint8_t)value;
+    for (unsigned int i = 0; i < size; i++, value >>= 8, output->length++)
+        if (output->length < output->room)
+            output->bytes[output->length] = (uint8_t)value;
 }
 
 static void put_text(struct output *output, const char *text, unsigned int size)
@@ -35,102 +49,8 @@ static void put_text(struct output *output, const char *text, unsigned int size)
         put(output, i < length ? (uint8_t)text[i] : ' ', 1);
 }
 
-static size_t scope_size(const struct viommu_acpi_scope *scope)
-{
-    return SCOPE_SIZE + 2u * scope->path_length;
-}
-
-static size_t unit_size(const struct viommu_acpi_dmar_unit *unit)
-{
-    size_t size = UNIT_SIZE;
-
-    for (size_t i = 0; i < unit->scope_count; i++)
-        size += scope_size(&unit->scopes[i]);
-    return size;
-}
-
-static const struct viommu_vtd_options *options_of(const struct viommu_acpi_dmar_unit *unit)
-{
-    return &((const struct vtd *)unit->viommu)->options;
-}
-
-static int check_scope(const struct viommu_acpi_scope *scope, size_t unit, size_t index,
-                       struct viommu_error *error)
-{
-    if (scope->type < VIOMMU_ACPI_SCOPE_ENDPOINT || scope->type > VIOMMU_ACPI_SCOPE_HPET)
-        return error_set(error, -EINVAL, "DMAR unit %zu, scope %zu: type %d must be 1 to 4", unit,
-                         index, (int)scope->type);
-    if (scope->path_length < 1 || scope->path_length > 4)
-        return error_set(error, -EINVAL, "DMAR unit %zu, scope %zu: path length %u must be 1 to 4",
-                         unit, index, scope->path_length);
-    for (unsigned int i = 0; i < scope->path_length; i++)
-        if (scope->path[i].device > 31 || scope->path[i].function > 7)
-            return error_set(error, -EINVAL,
-                             "DMAR unit %zu, scope %zu: %u.%u is beyond device 31, function 7",
-                             unit, index, scope->path[i].device, scope->path[i].function);
-    return 0;
-}
-
-static int check_unit(const struct viommu_acpi_dmar_unit *unit, size_t index,
-                      struct viommu_error *error)
-{
-    if (!unit->viommu || strcmp(unit->viommu->ops->name, "vtd") != 0)
-        return error_set(error, -EINVAL, "DMAR unit %zu is a %s: it must be a VT-d unit", index,
-                         unit->viommu ? unit->viommu->ops->name : "NULL");
-    if (!unit->include_pci_all && !unit->scope_count)
-        return error_set(error, -EINVAL,
-                         "DMAR unit %zu protects nothing: give it scopes, or include_pci_all",
-                         index);
-    for (size_t i = 0; i < unit->scope_count; i++) {
-        int ret = check_scope(&unit->scopes[i], index, i, error);
-
-        if (ret)
-            return ret;
-    }
-    if (unit_size(unit) > UINT16_MAX)
-        return error_set(error, -EINVAL, "DMAR unit %zu has %zu scopes: %zu bytes exceed 65535",
-                         index, unit->scope_count, unit_size(unit));
-    return 0;
-}
-
-/* 8.3: a unit with INCLUDE_PCI_ALL comes after all others of its segment. */
-static int check_order(const struct viommu_acpi_dmar_unit *units, size_t index,
-                       struct viommu_error *error)
-{
-    for (size_t i = 0; i < index; i++)
-        if (units[i].include_pci_all &&
-            options_of(&units[i])->segment == options_of(&units[index])->segment)
-            return error_set(error, -EINVAL,
-                             "DMAR unit %zu has include_pci_all: it must come after unit %zu, "
-                             "which is on segment %u too",
-                             i, index, options_of(&units[i])->segment);
-    if (options_of(&units[index])->host_address_width != options_of(units)->host_address_width)
-        return error_set(error, -EINVAL,
-                         "DMAR unit %zu has haw=%u, unit 0 has %u: the table tells one for all",
-                         index, options_of(&units[index])->host_address_width,
-                         options_of(units)->host_address_width);
-    return 0;
-}
-
-static int check(const struct viommu_acpi_dmar_unit *units, size_t count,
-                 struct viommu_error *error)
-{
-    if (!count)
-        return error_set(error, -EINVAL, "a DMAR table needs at least one VT-d unit");
-    for (size_t i = 0; i < count; i++) {
-        int ret = check_unit(&units[i], i, error);
-
-        if (!ret)
-            ret = check_order(units, i, error);
-        if (ret)
-            return ret;
-    }
-    return 0;
-}
-
-/* 8.1. Flags are 0: no interrupt remapping. */
-static void put_header(struct output *output, const char *oem_id, const char *oem_table_id,
-                       size_t length, unsigned int width)
+static void put_header(struct output *output, const struct viommu_acpi_dmar *dmar,
+                       const char *oem_id, const char *oem_table_id, size_t length)
 {
     put_text(output, "DMAR", 4);
     put(output, length, 4);
@@ -141,38 +61,114 @@ static void put_header(struct output *output, const char *oem_id, const char *oe
     put(output, 1, 4); /* OEM revision */
     put_text(output, "VIOM", 4);
     put(output, 1, 4); /* creator revision */
-    put(output, width - 1, 1);
-    put(output, 0, 1);
+    put(output, dmar_vtd(dmar->units)->options.host_address_width - 1u, 1);
+    put(output,
+        (dmar_remaps_interrupts(dmar) ? INTR_REMAP : 0) |
+            (dmar->x2apic_opt_out ? X2APIC_OPT_OUT : 0) | (dmar->dma_opt_in ? DMA_OPT_IN : 0),
+        1);
     put(output, 0, 8);
     put(output, 0, 2);
 }
 
-static void put_scope(struct output *output, const struct viommu_acpi_scope *scope)
+/* 8.3.1 */
+static void put_scopes(struct output *output, const struct viommu_acpi_scope *scopes, size_t count)
 {
-    put(output, scope->type, 1);
-    put(output, scope_size(scope), 1);
-    put(output, 0, 2);
-    put(output, scope->enumeration_id, 1);
-    put(output, scope->start_bus, 1);
-    for (unsigned int i = 0; i < scope->path_length; i++) {
-        put(output, scope->path[i].device, 1);
-        put(output, scope->path[i].function, 1);
+    for (size_t i = 0; i < count; i++) {
+        const struct viommu_acpi_scope *scope = &scopes[i];
+
+        put(output, scope->type, 1);
+        put(output, dmar_size(0, scope, 1), 1);
+        put(output, scope->properties, 1);
+        put(output, 0, 1);
+        put(output, scope->enumeration_id, 1);
+        put(output, scope->start_bus, 1);
+        for (unsigned int step = 0; step < scope->path_length; step++) {
+            put(output, scope->path[step].device, 1);
+            put(output, scope->path[step].function, 1);
+        }
     }
 }
 
 /* 8.3. Size tells the register space as 2^size pages. */
 static void put_unit(struct output *output, const struct viommu_acpi_dmar_unit *unit)
 {
-    const struct viommu_vtd_options *options = options_of(unit);
+    const struct viommu_vtd_options *options = &dmar_vtd(unit)->options;
 
     put(output, TYPE_DRHD, 2);
-    put(output, unit_size(unit), 2);
+    put(output, dmar_size(DMAR_DRHD_SIZE, unit->scopes, unit->scope_count), 2);
     put(output, unit->include_pci_all ? INCLUDE_PCI_ALL : 0, 1);
     put(output, (unsigned int)__builtin_ctzll(vtd_options_mmio_size(options) / 4096), 1);
     put(output, options->segment, 2);
     put(output, options->mmio_base, 8);
-    for (size_t i = 0; i < unit->scope_count; i++)
-        put_scope(output, &unit->scopes[i]);
+    put_scopes(output, unit->scopes, unit->scope_count);
+}
+
+/* 8.4. The limit is the last byte. */
+static void put_rmrr(struct output *output, const struct viommu_acpi_rmrr *rmrr)
+{
+    put(output, TYPE_RMRR, 2);
+    put(output, dmar_size(DMAR_RMRR_SIZE, rmrr->scopes, rmrr->scope_count), 2);
+    put(output, 0, 2);
+    put(output, rmrr->segment, 2);
+    put(output, rmrr->base, 8);
+    put(output, rmrr->base + (rmrr->size - 1), 8);
+    put_scopes(output, rmrr->scopes, rmrr->scope_count);
+}
+
+/* 8.5, 8.8, 8.10: these differ in their type, and in what their flags mean. */
+static void put_devices(struct output *output, unsigned int type, unsigned int flags,
+                        uint16_t segment, const struct viommu_acpi_scope *scopes, size_t count)
+{
+    put(output, type, 2);
+    put(output, dmar_size(DMAR_ATSR_SIZE, scopes, count), 2);
+    put(output, flags, 1);
+    put(output, 0, 1);
+    put(output, segment, 2);
+    put_scopes(output, scopes, count);
+}
+
+/* 8.6 */
+static void put_rhsa(struct output *output, const struct viommu_acpi_rhsa *rhsa)
+{
+    put(output, TYPE_RHSA, 2);
+    put(output, DMAR_RHSA_SIZE, 2);
+    put(output, 0, 4);
+    put(output, ((const struct vtd *)rhsa->viommu)->options.mmio_base, 8);
+    put(output, rhsa->proximity_domain, 4);
+}
+
+/* 8.7. The name ends with a zero. */
+static void put_andd(struct output *output, const struct viommu_acpi_andd *andd)
+{
+    size_t length = strlen(andd->name) + 1;
+
+    put(output, TYPE_ANDD, 2);
+    put(output, DMAR_ANDD_SIZE + length, 2);
+    put(output, 0, 3);
+    put(output, andd->number, 1);
+    for (size_t i = 0; i < length; i++)
+        put(output, (uint8_t)andd->name[i], 1);
+}
+
+static void put_parts(struct output *output, const struct viommu_acpi_dmar *dmar)
+{
+    for (size_t i = 0; i < dmar->unit_count; i++)
+        put_unit(output, &dmar->units[i]);
+    for (size_t i = 0; i < dmar->rmrr_count; i++)
+        put_rmrr(output, &dmar->rmrrs[i]);
+    for (size_t i = 0; i < dmar->atsr_count; i++)
+        put_devices(output, TYPE_ATSR, dmar->atsrs[i].all_ports ? ALL_PORTS : 0,
+                    dmar->atsrs[i].segment, dmar->atsrs[i].scopes, dmar->atsrs[i].scope_count);
+    for (size_t i = 0; i < dmar->rhsa_count; i++)
+        put_rhsa(output, &dmar->rhsas[i]);
+    for (size_t i = 0; i < dmar->andd_count; i++)
+        put_andd(output, &dmar->andds[i]);
+    for (size_t i = 0; i < dmar->satc_count; i++)
+        put_devices(output, TYPE_SATC, dmar->satcs[i].atc_required ? ATC_REQUIRED : 0,
+                    dmar->satcs[i].segment, dmar->satcs[i].scopes, dmar->satcs[i].scope_count);
+    for (size_t i = 0; i < dmar->sidp_count; i++)
+        put_devices(output, TYPE_SIDP, 0, dmar->sidps[i].segment, dmar->sidps[i].scopes,
+                    dmar->sidps[i].scope_count);
 }
 
 static void put_checksum(struct output *output)
@@ -184,25 +180,26 @@ static void put_checksum(struct output *output)
     output->bytes[CHECKSUM_OFFSET] = (uint8_t)-sum;
 }
 
-VIOMMU_EXPORT int viommu_acpi_build_dmar(const struct viommu_acpi_dmar_unit *units, size_t count,
-                                         const char *oem_id, const char *oem_table_id, void *table,
-                                         size_t *length, struct viommu_error *error)
+VIOMMU_EXPORT int viommu_acpi_build_dmar(const struct viommu_acpi_dmar *dmar, const char *oem_id,
+                                         const char *oem_table_id, void *table, size_t *length,
+                                         struct viommu_error *error)
 {
-    struct output output = {.bytes = table};
-    size_t room = *length, total = HEADER_SIZE;
-    int ret = check(units, count, error);
+    struct output counted = {.length = DMAR_HEADER_SIZE}, output = {.bytes = table};
+    struct viommu_acpi_dmar copy;
+    int ret = error_copy_options(&copy, sizeof(copy), dmar, "DMAR descriptions", error);
 
+    if (!ret)
+        ret = dmar_check(&copy, error);
     if (ret)
         return ret;
-    for (size_t i = 0; i < count; i++)
-        total += unit_size(&units[i]);
-    *length = total;
-    if (total > room)
+    put_parts(&counted, &copy);
+    output.room = *length;
+    *length = counted.length;
+    if (*length > output.room)
         return error_set(error, -EMSGSIZE, "the DMAR table needs %zu bytes, there is room for %zu",
-                         total, room);
-    put_header(&output, oem_id, oem_table_id, total, options_of(units)->host_address_width);
-    for (size_t i = 0; i < count; i++)
-        put_unit(&output, &units[i]);
+                         *length, output.room);
+    put_header(&output, &copy, oem_id, oem_table_id, *length);
+    put_parts(&output, &copy);
     put_checksum(&output);
     return 0;
 }

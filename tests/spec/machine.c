@@ -42,13 +42,16 @@ static void create_memory(struct machine *machine)
     assert_int_equal(viommu_memory_add(machine->memory, &range, NULL), 0);
 }
 
-static void create_unit(struct machine *machine, const char *properties)
+static void create_unit(struct machine *machine, const char *properties, uint16_t segment,
+                        uint64_t mmio_base)
 {
     struct viommu_vtd_options options;
     struct viommu_error error = {0};
 
     viommu_vtd_options_init(&options);
     options.memory = machine->memory;
+    options.segment = segment;
+    options.mmio_base = mmio_base;
     options.msi = record_msi;
     options.msi_opaque = machine;
     options.log = (struct viommu_log){record_log, machine, VIOMMU_LOG_DEBUG};
@@ -59,12 +62,18 @@ static void create_unit(struct machine *machine, const char *properties)
 
 void machine_create(struct machine *machine, const char *properties)
 {
+    machine_create_at(machine, properties, 0, 0xfed90000);
+}
+
+void machine_create_at(struct machine *machine, const char *properties, uint16_t segment,
+                       uint64_t mmio_base)
+{
     memset(machine, 0, sizeof(*machine));
     create_memory(machine);
-    create_unit(machine, properties);
+    create_unit(machine, properties, segment, mmio_base);
     assert_int_equal(viommu_dma_space_create_plain(&machine->plain, machine->memory, NULL), 0);
     assert_int_equal(viommu_pci_create(&machine->pci, machine->plain, NULL), 0);
-    assert_int_equal(viommu_pci_root_bus_add(machine->pci, 0, 0, &machine->bus, NULL), 0);
+    assert_int_equal(viommu_pci_root_bus_add(machine->pci, segment, 0, &machine->bus, NULL), 0);
     assert_int_equal(viommu_protect_bus(machine->viommu, machine->bus, NULL), 0);
     for (unsigned int i = 0; i < MACHINE_DEVICES; i++)
         assert_int_equal(viommu_pci_device_add(machine->bus, VIOMMU_PCI_DEVFN(i, 0), NULL,

@@ -32,6 +32,9 @@ struct machine {
 
 /* properties: as for viommu_vtd_options_parse(). Fails the test when something cannot be made. */
 void machine_create(struct machine *machine, const char *properties);
+/* The same with the root bus and the unit on a segment, and the unit's registers there. */
+void machine_create_at(struct machine *machine, const char *properties, uint16_t segment,
+                       uint64_t mmio_base);
 void machine_destroy(struct machine *machine);
 
 /* Registers. */

@@ -14,9 +14,13 @@ struct table {
 
 static int build(struct table *table, const struct viommu_acpi_dmar_unit *units, size_t count)
 {
+    struct viommu_acpi_dmar dmar = VIOMMU_ACPI_DMAR_INIT;
+
+    dmar.units = units;
+    dmar.unit_count = count;
     table->length = sizeof(table->bytes);
     memset(table->bytes, 0xa5, sizeof(table->bytes));
-    return viommu_acpi_build_dmar(units, count, "VIOMMU", "TESTONLY", table->bytes, &table->length,
+    return viommu_acpi_build_dmar(&dmar, "VIOMMU", "TESTONLY", table->bytes, &table->length,
                                   &table->error);
 }
 
@@ -116,17 +120,20 @@ static void include_all_last(void **state)
     struct viommu_acpi_dmar_unit units[2] = {{.scopes = scopes, .scope_count = 3},
                                              {.include_pci_all = true}};
     struct viommu_acpi_dmar_unit swapped[2];
-    struct machine machine;
+    struct machine machine, other;
     struct table table;
 
     (void)state;
     machine_create(&machine, "");
-    units[0].viommu = units[1].viommu = machine.viommu;
+    machine_create_at(&other, "", 0, 0xfed91000);
+    units[0].viommu = machine.viommu;
+    units[1].viommu = other.viommu;
     assert_int_equal(build(&table, units, 2), 0);
     swapped[0] = units[1];
     swapped[1] = units[0];
     assert_int_equal(build(&table, swapped, 2), -EINVAL);
     assert_non_null(strstr(table.error.message, "after unit 1"));
+    machine_destroy(&other);
     machine_destroy(&machine);
 }
 
@@ -151,9 +158,9 @@ static void bad_units(void **state)
     assert_int_equal(build(&table, &unit, 1), 0);
     scope.path_length = 0;
     assert_int_equal(build(&table, &unit, 1), -EINVAL);
-    scope.path_length = 5;
+    scope.path_length = 9;
     assert_int_equal(build(&table, &unit, 1), -EINVAL);
-    assert_non_null(strstr(table.error.message, "path length 5"));
+    assert_non_null(strstr(table.error.message, "path length 9 must be 1 to 8"));
     scope.path_length = 1;
     scope.path[0].device = 32;
     assert_int_equal(build(&table, &unit, 1), -EINVAL);
@@ -166,6 +173,7 @@ static void bad_units(void **state)
 static void room(void **state)
 {
     struct viommu_acpi_dmar_unit unit = {.include_pci_all = true};
+    struct viommu_acpi_dmar dmar = VIOMMU_ACPI_DMAR_INIT;
     uint8_t bytes[64];
     struct machine machine;
     size_t length = 63;
@@ -173,9 +181,11 @@ static void room(void **state)
     (void)state;
     machine_create(&machine, "");
     unit.viommu = machine.viommu;
-    assert_int_equal(viommu_acpi_build_dmar(&unit, 1, "A", "B", bytes, &length, NULL), -EMSGSIZE);
+    dmar.units = &unit;
+    dmar.unit_count = 1;
+    assert_int_equal(viommu_acpi_build_dmar(&dmar, "A", "B", bytes, &length, NULL), -EMSGSIZE);
     assert_int_equal(length, 64);
-    assert_int_equal(viommu_acpi_build_dmar(&unit, 1, "A", "B", bytes, &length, NULL), 0);
+    assert_int_equal(viommu_acpi_build_dmar(&dmar, "A", "B", bytes, &length, NULL), 0);
     assert_memory_equal(bytes + 10, "A     B       ", 14);
     machine_destroy(&machine);
 }

@@ -236,12 +236,15 @@ static int build_dmar(struct acpi_builder *builder)
         .viommu = builder->vm->viommu,
         .include_pci_all = true,
     };
+    struct viommu_acpi_dmar dmar = VIOMMU_ACPI_DMAR_INIT;
     size_t length = acpi_room(builder);
     int ret;
 
     if (!builder->vm->viommu)
         return 0;
-    ret = viommu_acpi_build_dmar(&unit, 1, OEM_ID, OEM_TABLE_ID, acpi_at(builder), &length,
+    dmar.units = &unit;
+    dmar.unit_count = 1;
+    ret = viommu_acpi_build_dmar(&dmar, OEM_ID, OEM_TABLE_ID, acpi_at(builder), &length,
                                  builder->err);
     if (!ret)
         acpi_finish(builder, length);
