@@ -15,38 +15,47 @@ static const struct vmm_assigned *assigned_of(const struct vmm_dma *dma)
     return vmm_container_of(dma, const struct vmm_assigned, dma);
 }
 
-static struct viommu_dma_request assigned_request(uint64_t address, uint64_t length)
+static int assigned_read_request(const struct vmm_dma *dma,
+                                 const struct viommu_dma_request *request, void *buffer)
+{
+    const struct vmm_assigned *assigned = assigned_of(dma);
+    struct viommu_dma_result result;
+
+    if (!vmm_pci_bus_master(assigned->fn))
+        return -EPERM;
+    return viommu_soft_device_read(assigned->device, request, buffer, &result);
+}
+
+static int assigned_write_request(const struct vmm_dma *dma,
+                                  const struct viommu_dma_request *request, const void *buffer)
+{
+    const struct vmm_assigned *assigned = assigned_of(dma);
+    struct viommu_dma_result result;
+
+    if (!vmm_pci_bus_master(assigned->fn))
+        return -EPERM;
+    return viommu_soft_device_write(assigned->device, request, buffer, &result);
+}
+
+static int assigned_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
 {
     struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
 
     request.address = address;
     request.length = length;
-    return request;
-}
-
-static int assigned_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
-{
-    const struct vmm_assigned *assigned = assigned_of(dma);
-    struct viommu_dma_request request = assigned_request(address, length);
-    struct viommu_dma_result result;
-
     request.access = VIOMMU_DMA_READ;
-    if (!vmm_pci_bus_master(assigned->fn))
-        return -EPERM;
-    return viommu_soft_device_read(assigned->device, &request, buffer, &result);
+    return assigned_read_request(dma, &request, buffer);
 }
 
 static int assigned_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
                           uint64_t length)
 {
-    const struct vmm_assigned *assigned = assigned_of(dma);
-    struct viommu_dma_request request = assigned_request(address, length);
-    struct viommu_dma_result result;
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
 
+    request.address = address;
+    request.length = length;
     request.access = VIOMMU_DMA_WRITE;
-    if (!vmm_pci_bus_master(assigned->fn))
-        return -EPERM;
-    return viommu_soft_device_write(assigned->device, &request, buffer, &result);
+    return assigned_write_request(dma, &request, buffer);
 }
 
 int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,
@@ -62,6 +71,8 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
                         fn->id.name);
     assigned->dma.read = assigned_read;
     assigned->dma.write = assigned_write;
+    assigned->dma.read_request = assigned_read_request;
+    assigned->dma.write_request = assigned_write_request;
     assigned->fn = fn;
     snprintf(name, sizeof(name), "0000:%02x:%02x.%x", HOST_BUS, fn->devfn >> 3, fn->devfn & 7);
     ret = viommu_soft_device_add(vm->host, name, 0, &assigned->device, err);

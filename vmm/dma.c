@@ -12,39 +12,68 @@ static const struct vmm_function_dma *function_dma(const struct vmm_dma *dma)
     return vmm_container_of(dma, const struct vmm_function_dma, dma);
 }
 
-static struct viommu_dma_request function_request(const struct vmm_function_dma *dma,
-                                                  uint64_t address, uint64_t length)
+/* The request as it arrives; false while the function is no bus master. */
+static bool as_it_arrives(const struct vmm_function_dma *dma,
+                          const struct viommu_dma_request *request, struct viommu_dma_request *out)
 {
-    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+    *out = *request;
+    out->requester_id = dma->requester_id;
+    return vmm_pci_bus_master(dma->fn);
+}
 
-    request.address = address;
-    request.length = length;
-    request.requester_id = dma->requester_id;
-    return request;
+static int function_read_request(const struct vmm_dma *dma,
+                                 const struct viommu_dma_request *request, void *buffer)
+{
+    const struct vmm_function_dma *function = function_dma(dma);
+    struct viommu_dma_request arriving;
+    struct viommu_dma_result result;
+
+    if (!as_it_arrives(function, request, &arriving))
+        return -EPERM;
+    return viommu_dma_read(function->space, &arriving, buffer, &result);
+}
+
+static int function_write_request(const struct vmm_dma *dma,
+                                  const struct viommu_dma_request *request, const void *buffer)
+{
+    const struct vmm_function_dma *function = function_dma(dma);
+    struct viommu_dma_request arriving;
+    struct viommu_dma_result result;
+
+    if (!as_it_arrives(function, request, &arriving))
+        return -EPERM;
+    return viommu_dma_write(function->space, &arriving, buffer, &result);
+}
+
+static int function_translate(const struct vmm_dma *dma, const struct viommu_dma_request *request,
+                              struct viommu_dma_result *result)
+{
+    const struct vmm_function_dma *function = function_dma(dma);
+    struct viommu_dma_request arriving;
+
+    if (!as_it_arrives(function, request, &arriving))
+        return -EPERM;
+    return viommu_dma_translate(function->space, &arriving, result);
 }
 
 static int translated_read(const struct vmm_dma *dma, uint64_t address, void *buffer,
                            uint64_t length)
 {
-    const struct vmm_function_dma *function = function_dma(dma);
-    struct viommu_dma_request request = function_request(function, address, length);
-    struct viommu_dma_result result;
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
 
-    if (!vmm_pci_bus_master(function->fn))
-        return -EPERM;
-    return viommu_dma_read(function->space, &request, buffer, &result);
+    request.address = address;
+    request.length = length;
+    return function_read_request(dma, &request, buffer);
 }
 
 static int translated_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
                             uint64_t length)
 {
-    const struct vmm_function_dma *function = function_dma(dma);
-    struct viommu_dma_request request = function_request(function, address, length);
-    struct viommu_dma_result result;
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
 
-    if (!vmm_pci_bus_master(function->fn))
-        return -EPERM;
-    return viommu_dma_write(function->space, &request, buffer, &result);
+    request.address = address;
+    request.length = length;
+    return function_write_request(dma, &request, buffer);
 }
 
 static int plain_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
@@ -71,6 +100,9 @@ int vmm_function_dma_init(struct vmm_function_dma *out, struct vmm_pci_function 
 {
     out->dma.read = translated_read;
     out->dma.write = translated_write;
+    out->dma.read_request = function_read_request;
+    out->dma.write_request = function_write_request;
+    out->dma.translate = function_translate;
     out->fn = fn;
     out->requester_id = viommu_pci_device_alias(fn->viommu).requester_id;
     out->space = viommu_pci_device_get_address_space(fn->viommu);
@@ -82,6 +114,7 @@ int vmm_function_dma_init(struct vmm_function_dma *out, struct vmm_pci_function 
 
 void vmm_function_dma_init_plain(struct vmm_function_dma *out, struct vmm_pci_function *fn)
 {
+    out->dma = (struct vmm_dma){0};
     out->dma.read = plain_read;
     out->dma.write = plain_write;
     out->fn = fn;

@@ -9,17 +9,29 @@
 
 #include <stdint.h>
 
+struct viommu_dma_request;
+struct viommu_dma_result;
 struct viommu_dma_space;
 struct vmm_pci_function;
 struct viommu_error;
 
 /*
- * Both calls return 0 or a negative errno; a write that fails may have moved the bytes before the
+ * The calls return 0 or a negative errno; a write that fails may have moved the bytes before the
  * failing page. Any thread, and with the device's own lock held.
  */
 struct vmm_dma {
     int (*read)(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length);
     int (*write)(const struct vmm_dma *dma, uint64_t address, const void *buffer, uint64_t length);
+    /*
+     * For devices whose requests carry PASIDs, or addresses that they translated themselves:
+     * address, length, PASID, access and type are the request's, the requester ID is filled in.
+     */
+    int (*read_request)(const struct vmm_dma *dma, const struct viommu_dma_request *request,
+                        void *buffer);
+    int (*write_request)(const struct vmm_dma *dma, const struct viommu_dma_request *request,
+                         const void *buffer);
+    int (*translate)(const struct vmm_dma *dma, const struct viommu_dma_request *request,
+                     struct viommu_dma_result *result);
 };
 
 /* The DMA of a PCI function; it is refused while the guest has bus mastering switched off. */

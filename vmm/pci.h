@@ -114,10 +114,16 @@ struct vmm_pci_function {
     struct viommu_pci_device *viommu;
     uint8_t *config;     /* VMM_PCI_CONFIG_SIZE bytes */
     uint8_t *write_mask; /* bits that a guest may change */
+    uint8_t *clear_mask; /* bits that a guest clears by writing 1 */
     uint8_t *watched;    /* bytes whose accesses go to ops->config_read/config_write */
     uint8_t last_capability;
     uint8_t next_free; /* where the next capability goes */
     uint8_t express_offset;
+    uint16_t last_extended; /* extended capabilities: the same; 0 without any */
+    uint16_t next_extended;
+    uint16_t pasid_offset; /* of the extended capabilities of pci_ats.h; 0 without */
+    uint16_t ats_offset;
+    uint16_t pri_offset;
     struct vmm_pci_bar bars[VMM_PCI_BARS];
     struct vmm_pci_msi msi;
     struct vmm_pci_msix msix;
@@ -150,6 +156,13 @@ void vmm_pci_add_bar(struct vmm_pci_function *fn, unsigned int bar, enum vmm_pci
 uint8_t vmm_pci_add_capability(struct vmm_pci_function *fn, uint8_t id, uint8_t length,
                                bool watched);
 
+/*
+ * The same for an extended capability (PCI Express 6.0, 7.6.3), whose header takes 4 bytes. The
+ * function must be a PCIe one.
+ */
+uint16_t vmm_pci_add_extended_capability(struct vmm_pci_function *fn, uint16_t id, uint8_t version,
+                                         uint16_t length, bool watched);
+
 /* MSI with 64-bit addresses and per-vector masking; `count` is 1, 2, 4, 8, 16 or 32. */
 void vmm_pci_add_msi(struct vmm_pci_function *fn, unsigned int count);
 
@@ -180,6 +193,10 @@ void vmm_pci_set_intx(struct vmm_pci_function *fn, bool level);
  */
 uint32_t vmm_pci_config_load(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
 void vmm_pci_config_store32(struct vmm_pci_function *fn, unsigned int offset, uint32_t value);
+
+/* Clear and set bits of 16 in configuration space, without effects and in one step. */
+void vmm_pci_config_change16(struct vmm_pci_function *fn, unsigned int offset, uint16_t clear,
+                             uint16_t set);
 
 /* Whether the guest lets the function be a bus master; without it, DMA and MSI do not happen. */
 bool vmm_pci_bus_master(const struct vmm_pci_function *fn);

@@ -38,6 +38,18 @@ void vmm_pci_config_store32(struct vmm_pci_function *fn, unsigned int offset, ui
     pthread_mutex_unlock(&pci->lock);
 }
 
+void vmm_pci_config_change16(struct vmm_pci_function *fn, unsigned int offset, uint16_t clear,
+                             uint16_t set)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+    uint16_t value;
+
+    pthread_mutex_lock(&pci->lock);
+    value = vmm_pci_get16(fn->config, offset);
+    vmm_pci_put16(fn->config, offset, (uint16_t)((value & ~clear) | set));
+    pthread_mutex_unlock(&pci->lock);
+}
+
 uint32_t vmm_pci_config_read(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
 {
     if (fn->ops->config_read && is_watched(fn, offset, size))
@@ -68,6 +80,7 @@ static void store(struct vmm_pci_function *fn, unsigned int offset, unsigned int
     for (i = 0; i < size; i++, value >>= 8) {
         mask = fn->write_mask[offset + i];
         byte = (fn->config[offset + i] & ~mask) | (value & mask);
+        byte &= (uint8_t) ~(value & fn->clear_mask[offset + i]);
         __atomic_store_n(&fn->config[offset + i], byte, __ATOMIC_RELAXED);
     }
 }

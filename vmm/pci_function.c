@@ -13,6 +13,11 @@
 #define EXPRESS_FLR               (1u << 28)
 #define EXPRESS_ROLE_BASED_ERRORS (1u << 15)
 #define EXPRESS_CONTROL_WRITABLE  0x78ffu
+#define EXPRESS_DEVICE_CAP_2      0x24u
+#define EXPRESS_END_END_PREFIX    (1u << 21) /* TLPs with a PASID come from here */
+#define EXPRESS_ONE_PREFIX        (1u << 22)
+
+#define FIRST_EXTENDED 0x100u
 
 void vmm_pci_put16(uint8_t *space, unsigned int offset, uint16_t value)
 {
@@ -56,12 +61,13 @@ static int choose_devfn(struct vmm_pci_host *pci, int wanted, const char *name,
 
 static int allocate_spaces(struct vmm_pci_function *fn, struct viommu_error *err)
 {
-    fn->config = calloc(4, VMM_PCI_CONFIG_SIZE);
+    fn->config = calloc(5, VMM_PCI_CONFIG_SIZE);
     if (!fn->config)
         return vmm_fail(err, ENOMEM, "out of memory for the configuration space of %s",
                         fn->id.name);
     fn->write_mask = fn->config + VMM_PCI_CONFIG_SIZE;
-    fn->watched = fn->write_mask + VMM_PCI_CONFIG_SIZE;
+    fn->clear_mask = fn->write_mask + VMM_PCI_CONFIG_SIZE;
+    fn->watched = fn->clear_mask + VMM_PCI_CONFIG_SIZE;
     fn->power_on = fn->watched + VMM_PCI_CONFIG_SIZE;
     return 0;
 }
@@ -84,6 +90,7 @@ static void fill_header(struct vmm_pci_function *fn)
     fn->write_mask[PCI_REG_CACHE_LINE] = 0xff;
     fn->write_mask[PCI_REG_INTERRUPT_LINE] = 0xff;
     fn->next_free = PCI_FIRST_CAPABILITY;
+    fn->next_extended = FIRST_EXTENDED;
 }
 
 static void add_express(struct vmm_pci_function *fn)
@@ -94,6 +101,8 @@ static void add_express(struct vmm_pci_function *fn)
     vmm_pci_put16(fn->config, at + 2, EXPRESS_FLAGS);
     vmm_pci_put32(fn->config, at + EXPRESS_DEVICE_CAP, EXPRESS_FLR | EXPRESS_ROLE_BASED_ERRORS);
     vmm_pci_put16(fn->write_mask, at + EXPRESS_DEVICE_CONTROL, EXPRESS_CONTROL_WRITABLE);
+    vmm_pci_put32(fn->config, at + EXPRESS_DEVICE_CAP_2,
+                  EXPRESS_END_END_PREFIX | EXPRESS_ONE_PREFIX);
 }
 
 static int add_to_topology(struct vmm_pci_function *fn, struct viommu_error *err)
@@ -156,6 +165,22 @@ uint8_t vmm_pci_add_capability(struct vmm_pci_function *fn, uint8_t id, uint8_t 
         memset(fn->watched + at, 1, length);
     fn->last_capability = at;
     fn->next_free = (uint8_t)((at + length + 3) & ~3);
+    return at;
+}
+
+uint16_t vmm_pci_add_extended_capability(struct vmm_pci_function *fn, uint16_t id, uint8_t version,
+                                         uint16_t length, bool watched)
+{
+    uint16_t at = fn->next_extended;
+
+    vmm_pci_put32(fn->config, at, id | (uint32_t)version << 16);
+    if (fn->last_extended)
+        vmm_pci_put16(fn->config, fn->last_extended + 2u,
+                      (uint16_t)(vmm_pci_get16(fn->config, fn->last_extended + 2u) | at << 4));
+    if (watched)
+        memset(fn->watched + at, 1, length);
+    fn->last_extended = at;
+    fn->next_extended = (uint16_t)((at + length + 3) & ~3);
     return at;
 }
 

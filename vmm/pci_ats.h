@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The extended capabilities of a function that translates its own addresses: PASID, Address
+ * Translation Services and the Page Request Interface (PCI Express 6.0, 7.8.9, 10.5.1 and 10.5.2).
+ * What they switch is the device's to obey: it asks here before each request.
+ */
+#ifndef VMM_PCI_ATS_H
+#define VMM_PCI_ATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vmm_pci_function;
+
+/* Outstanding page requests that a function offers to have (Page Request Capacity). */
+#define VMM_PCI_PRI_CAPACITY 32u
+
+/*
+ * Add them to a PCIe function that is not registered yet. PASIDs are `bits` (1..20) wide. The
+ * capabilities are watched: the device's config_write then looks at what is enabled now.
+ */
+void vmm_pci_add_pasid(struct vmm_pci_function *fn, unsigned int bits);
+void vmm_pci_add_ats(struct vmm_pci_function *fn);
+void vmm_pci_add_pri(struct vmm_pci_function *fn);
+
+/* What the guest has enabled; without the capability nothing. Any thread. */
+bool vmm_pci_pasid_enabled(struct vmm_pci_function *fn);
+bool vmm_pci_ats_enabled(struct vmm_pci_function *fn);
+bool vmm_pci_pri_enabled(struct vmm_pci_function *fn);
+
+/*
+ * Page requests that may be outstanding at this moment: what the guest allows, as far as we are
+ * capable; 0 while the interface is off, or until it is reset after a response that was a failure.
+ */
+uint32_t vmm_pci_pri_allowed(struct vmm_pci_function *fn);
+
+/* Whether the guest's last write asked for a reset of the interface; the bit reads as 0 again. */
+bool vmm_pci_pri_take_reset(struct vmm_pci_function *fn);
+
+/* The status register: the two errors, until the guest clears them, and "stopped". */
+void vmm_pci_pri_set_response_failure(struct vmm_pci_function *fn);
+void vmm_pci_pri_set_unexpected_index(struct vmm_pci_function *fn);
+void vmm_pci_pri_set_stopped(struct vmm_pci_function *fn, bool stopped);
+void vmm_pci_pri_clear_errors(struct vmm_pci_function *fn);
+
+#endif
