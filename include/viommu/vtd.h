@@ -28,7 +28,7 @@ struct viommu_vtd_options {
                            4096, 8192 with more than 160 fault records */
     uint16_t segment;   /**< PCI segment that the unit is on */
     /* Properties; in brackets their names for viommu_vtd_options_parse(), and their defaults. */
-    uint8_t address_width;      /**< [aw=48] second stage and MGAW: 39 or 48 */
+    uint8_t address_width;      /**< [aw=48] second stage and MGAW: 39, 48 or 57 */
     uint8_t host_address_width; /**< [haw=46] guest physical address bits: 32..52, at most aw */
     uint8_t pasid_bits;         /**< [pasid-bits=0] 0: no PASID; else 1..20 */
     uint16_t fault_records;     /**< [fault-records=8] 1..256 */
@@ -51,6 +51,8 @@ struct viommu_vtd_options {
     bool extended_accessed; /**< [extended-accessed=off] ECAP.EAFS; as ad, with first_stage */
     bool drain;             /**< [drain=on] CAP.DRD/DWD */
     bool snoop_control;     /**< [snoop-control=on] ECAP.SC */
+    bool five_level; /**< [5-level=off] CAP.FS5LP: first-stage tables of 5 levels, 57 bits; needs
+                          first_stage, and aw=57 with a first stage needs it */
 };
 
 /**

@@ -102,7 +102,7 @@ MACHINE = [
     Refusal(RUN + "--viommu vtd,walk=on", ["'walk'", "scalable", "first-stage", "hw-nested", "snoop-control"]),
     Refusal(RUN + "--viommu vtd,scalable", ["scalable", "on or off"]),
     Refusal(RUN + "--viommu vtd,scalable=maybe", ["scalable=maybe", "on or off"]),
-    Refusal(RUN + "--viommu vtd,aw=40", ["aw=40", "39 or 48"]),
+    Refusal(RUN + "--viommu vtd,aw=40", ["aw=40", "39, 48 or 57"]),
     Refusal(RUN + "--viommu vtd,aw=100", ["aw=100", "39", "48"]),
     Refusal(RUN + "--viommu vtd,pasid-bits=21", ["pasid-bits=21", "0 to 20"]),
     Refusal(RUN + "--viommu vtd,domain-bits=5", ["domain-bits=5", "even"]),

@@ -192,6 +192,16 @@ static uint64_t record_of(struct guest *guest, const struct guest_dma *dma, uint
     return record;
 }
 
+/* Bits of FI: as many as the widest table translates (11.4.7.6). */
+static unsigned int fault_width(struct guest *guest)
+{
+    uint64_t cap = read64(&guest->machine, VTD_CAP), ecap = read64(&guest->machine, VTD_ECAP);
+
+    if (cap & VTD_CAP_FS5LP)
+        return 57;
+    return ecap & VTD_ECAP_FSTS ? 48 : (unsigned int)field_get(VTD_CAP_MGAW, cap) + 1;
+}
+
 void guest_faults(struct guest *guest, const struct guest_dma *dma, uint8_t reason)
 {
     struct machine *machine = &guest->machine;
@@ -201,7 +211,7 @@ void guest_faults(struct guest *guest, const struct guest_dma *dma, uint8_t reas
     assert_true(fault_pending(guest));
     record = machine_fault_record(machine,
                                   (unsigned int)field_get(VTD_FSTS_FRI, read32(machine, VTD_FSTS)));
-    assert_int_equal(read64(machine, record), dma->address & 0xfffffffff000);
+    assert_int_equal(read64(machine, record), dma->address & GENMASK64(fault_width(guest) - 1, 12));
     assert_int_equal(read64(machine, record + 8), record_of(guest, dma, reason));
     write64(machine, record + 8, VTD_FRCD_F);
     assert_false(fault_pending(guest));

@@ -314,6 +314,8 @@ static const struct {
     {"", "first-stage=off,second-stage=on", 0, VTD_ECAP_FSTS, 0,
      "first stage: host ECAP.FSTS=0 (first-stage=off)"},
     {"", "1g=off", VTD_CAP_FS1GP, 0, 0, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
+    {"5-level=on", "", VTD_CAP_FS5LP, 0, 0,
+     "5-level first stage: host CAP.FS5LP=0 (5-level=off,aw=48)"},
     {"supervisor=on", "", 0, VTD_ECAP_SRS, 0,
      "supervisor requests: host ECAP.SRS=0 (supervisor=off)"},
     {"pasid-bits=8,execute=on", "pasid-bits=8,execute=off", 0, 0, 0,
@@ -335,6 +337,9 @@ static const struct {
     {"", "haw=39,aw=39", VTD_CAP_SAGAW, 0, UINT64_C(2) << 8,
      "46 bits of GPA: host has 39 (haw=39); "
      "48 bits of IOVA: host has 39 (aw=39)"},
+    {"5-level=on,aw=57,haw=52", "5-level=on,aw=48,haw=48", VTD_CAP_SAGAW, 0, UINT64_C(4) << 8,
+     "52 bits of GPA: host has 48 (haw=48); "
+     "57 bits of IOVA: host has 48 (aw=48)"},
     {"caching-mode=off", "", 0, 0, 0, "(caching-mode=on)"},
     {"second-stage=on,ad=on", "", 0, 0, 0,
      "accessed/dirty bits: hosts set none in guest tables (ad=off)"},
@@ -409,12 +414,12 @@ static void the_longest_message(void **state)
 
     (void)state;
     assert_int_equal(strlen(longest), sizeof(((struct viommu_host_hw_info *)0)->name) - 1);
-    assert_int_equal(attach_named(longest,
-                                  "pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,"
-                                  "second-stage=on,ad=on,caching-mode=off",
-                                  ~UINT64_C(0), ~UINT64_C(0), UINT64_C(2) << 8 | UINT64_C(32) << 16,
-                                  &error),
-                     -EOPNOTSUPP);
+    assert_int_equal(
+        attach_named(longest,
+                     "pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,5-level=on,"
+                     "second-stage=on,ad=on,caching-mode=off",
+                     ~UINT64_C(0), ~UINT64_C(0), UINT64_C(2) << 8 | UINT64_C(32) << 16, &error),
+        -EOPNOTSUPP);
     assert_non_null(strstr(error.message, longest));
     for (size_t i = 0; i < SPEC_COUNT(mismatches); i++) {
         /* All but numbers, which are other ones here, and what goes without nesting. */

@@ -57,6 +57,8 @@ static void cap_widths(void **state)
     assert_int_equal(cap("", VTD_CAP_MGAW), 47);
     assert_int_equal(cap("", VTD_CAP_SAGAW), 6);
     assert_int_equal(cap("aw=39,haw=39", VTD_CAP_MGAW), 38);
+    assert_int_equal(cap("scalable=off,aw=57", VTD_CAP_MGAW), 56);
+    assert_int_equal(cap("scalable=off,aw=57", VTD_CAP_SAGAW), 14);
     /* A first stage has 4 levels, also where MGAW is 39. */
     assert_int_equal(cap("aw=39,haw=39", VTD_CAP_SAGAW), 6);
     assert_int_equal(cap("aw=39,haw=39,scalable=off", VTD_CAP_SAGAW), 2);
@@ -99,7 +101,8 @@ static void cap_flags(void **state)
     assert_int_equal(cap("", VTD_CAP_ESRTPS), 1);
 }
 
-/* What this unit does not have: RWBF, AFL, posted interrupts, 5-level, enhanced commands. */
+/* What this unit does not have: RWBF, AFL, posted interrupts, enhanced commands; 5-level unasked.
+ */
 static void cap_absent(void **state)
 {
     (void)state;
@@ -215,6 +218,8 @@ static void properties_apart(void **state)
         {"second-stage=on", "second-stage=on,nested=on", 0, VTD_ECAP_NEST},
         {"second-stage=on", "second-stage=on,first-stage=off", VTD_CAP_FS1GP, VTD_ECAP_FSTS},
         {"", "hw-nested=off", 0, 0},
+        {"", "5-level=on", VTD_CAP_FS5LP, 0},
+        {"5-level=on", "5-level=on,aw=57", BIT64(11) | BIT64(20) | UINT64_C(7) << 16, 0},
     };
 
     (void)state;
@@ -242,8 +247,12 @@ static void contradictions(void **state)
     refused("ad=on", "ad needs second-stage", NULL);
     refused("2m=off,1g=on", "1g needs 2m", NULL);
     refused("first-stage=off,pt=off", "nothing to translate by", NULL);
-    refused("aw=40", "aw=40 must be 39 or 48", NULL);
+    refused("aw=40", "aw=40 must be 39, 48 or 57", NULL);
     refused("domain-bits=7", "domain-bits=7 must be even", NULL);
+    refused("aw=57", "aw=57 with a first stage needs 5-level=on", "first-stage=off");
+    refused("first-stage=off,second-stage=on,5-level=on", "5-level needs first-stage", NULL);
+    refused("aw=57,haw=53", "haw=53 must be a number from 32 to 52", NULL);
+    refused("aw=48,haw=52", "haw=52 is wider than aw=48", "aw=57");
     refused("aw=39,haw=46", "haw=46 is wider than aw=39", "haw=39");
 }
 
@@ -392,7 +401,8 @@ static void promise(void **state)
 
 static const struct spec_rule rules[] = {
     {"VTD-11.4.2-1", "11.4.2",
-     "MGAW tells the width, SAGAW the levels: 3, and 4 with 48 bits or a first stage.", cap_widths},
+     "MGAW tells the width, SAGAW the levels: 3, 4 with 48 bits or a first stage, 5 with 57.",
+     cap_widths},
     {"VTD-11.4.2-2", "11.4.2", "ND tells the domain-ID width in steps of two bits from four.",
      cap_domains},
     {"VTD-11.4.2-3", "11.4.2", "SSLPS and FS1GP tell the large pages of each stage.", cap_pages},

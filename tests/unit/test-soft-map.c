@@ -32,7 +32,7 @@ static void test_map_errors(void **state)
         {rig.ioas, 0xfedff000, at, 0x2000, RWMAP, -EINVAL},
         {rig.ioas, 0xfee80000, at, 0x1000, RWMAP, -EINVAL},
         {rig.ioas, 0xfeeff000, at, 0x2000, RWMAP, -EINVAL},
-        {rig.ioas, UINT64_C(1) << 48, at, 0x1000, RWMAP, -EINVAL},
+        {rig.ioas, UINT64_C(1) << 57, at, 0x1000, RWMAP, -EINVAL},
         {rig.ioas, -UINT64_C(0x1000), at, 0x2000, RWMAP, -EOVERFLOW},
         {4711, 0x1000, at, 0x1000, RWMAP, -ENOENT},
         {rig.device_id, 0x1000, at, 0x1000, RWMAP, -ENOENT},
@@ -43,7 +43,7 @@ static void test_map_errors(void **state)
         {rig.ioas, 0x14000, at, 0x1000, VIOMMU_HOST_MAP_READ, 0},
         {rig.ioas, 0xfef00000, at, 0x1000, RWMAP, 0},
         {rig.ioas, 0xfedff000, at, 0x1000, RWMAP, 0},
-        {rig.ioas, (UINT64_C(1) << 48) - 0x1000, at, 0x1000, RWMAP, 0},
+        {rig.ioas, (UINT64_C(1) << 57) - 0x1000, at, 0x1000, RWMAP, 0},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         assert_int_equal(viommu_host_ioas_map(rig.host, cases[i].ioas, cases[i].iova,
@@ -52,6 +52,36 @@ static void test_map_errors(void **state)
                          cases[i].ret);
     assert_int_equal(rig_census(&rig).mapped_bytes, 8 * PAGE);
     rig_destroy(&rig);
+}
+
+/* As wide as SAGAW and MGAW allow: the last page is translated, the next cannot be mapped. */
+static void test_widths(void **state)
+{
+    static const struct {
+        const char *profile;
+        unsigned int width;
+    } rows[] = {{"granite-rapids", 57}, {"sapphire-rapids", 48}, {"alder-lake-system", 39}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        uint64_t end = UINT64_C(1) << rows[i].width, value = 0;
+        struct rig rig;
+
+        rig_create(&rig, rows[i].profile, VIOMMU_SOFT_CACHE_HOARD);
+        rig_parent(&rig, 0);
+        assert_int_equal(
+            viommu_host_ioas_map(rig.host, rig.ioas, end - PAGE, rig.memory, PAGE, RWMAP, NULL), 0);
+        assert_int_equal(
+            viommu_host_ioas_map(rig.host, rig.ioas, end, rig.memory, PAGE, RWMAP, NULL), -EINVAL);
+        assert_int_equal(rig_write(&rig, end - PAGE, 0x5a5a + i), VIOMMU_DMA_OK);
+        assert_int_equal(*(uint64_t *)rig.memory, 0x5a5a + i);
+        assert_int_equal(rig_read(&rig, end, &value), VIOMMU_DMA_ADDRESS_WIDTH);
+        assert_int_equal(rig_read(&rig, (end >> 1) - PAGE, &value), VIOMMU_DMA_NOT_PRESENT);
+        assert_int_equal(viommu_host_ioas_unmap(rig.host, rig.ioas, end - PAGE, PAGE, NULL, NULL),
+                         0);
+        assert_int_equal(rig_read(&rig, end - PAGE, &value), VIOMMU_DMA_NOT_PRESENT);
+        rig_destroy(&rig);
+    }
 }
 
 static void test_unmap(void **state)
@@ -115,7 +145,7 @@ static void test_large_pages(void **state)
     assert_int_equal(leaf_granule(&rig, 4 * mega), 21);
     assert_int_equal(leaf_granule(&rig, 6 * mega - 8), 21);
     assert_int_equal(leaf_granule(&rig, 6 * mega), 12);
-    assert_int_equal(rig_census(&rig).table_pages, 5);
+    assert_int_equal(rig_census(&rig).table_pages, 6);
     assert_int_equal(viommu_host_ioas_unmap(rig.host, rig.ioas, 0, UINT64_MAX, NULL, NULL), 0);
     assert_int_equal(rig_census(&rig).table_pages, 1);
     /* The host address is not aligned as the IOVA is. */
@@ -249,9 +279,13 @@ static void test_erratum_772415(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map_errors),     cmocka_unit_test(test_unmap_spares_neighbours),
-        cmocka_unit_test(test_unmap),          cmocka_unit_test(test_large_pages),
-        cmocka_unit_test(test_1g_pages),       cmocka_unit_test(test_iova_ranges),
+        cmocka_unit_test(test_map_errors),
+        cmocka_unit_test(test_widths),
+        cmocka_unit_test(test_unmap_spares_neighbours),
+        cmocka_unit_test(test_unmap),
+        cmocka_unit_test(test_large_pages),
+        cmocka_unit_test(test_1g_pages),
+        cmocka_unit_test(test_iova_ranges),
         cmocka_unit_test(test_erratum_772415),
     };
 

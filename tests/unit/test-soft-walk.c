@@ -68,7 +68,7 @@ static void test_bad_requests(void **state)
         {{0xfee00000, 8, VIOMMU_PASID_NONE, 0, 0, 0}, VIOMMU_DMA_INTERRUPT_RANGE, -EACCES},
         {{0xfeefffff, 1, VIOMMU_PASID_NONE, 0, 0, 0}, VIOMMU_DMA_INTERRUPT_RANGE, -EACCES},
         {{0xfef00000, 8, VIOMMU_PASID_NONE, 0, 0, 0}, VIOMMU_DMA_NOT_PRESENT, -EACCES},
-        {{UINT64_C(1) << 48, 8, VIOMMU_PASID_NONE, 0, 0, 0}, VIOMMU_DMA_ADDRESS_WIDTH, -EACCES},
+        {{UINT64_C(1) << 57, 8, VIOMMU_PASID_NONE, 0, 0, 0}, VIOMMU_DMA_ADDRESS_WIDTH, -EACCES},
         {{0x1000, 8, 5, 0, 0, 0}, VIOMMU_DMA_BLOCKED, -EACCES},
     };
     struct viommu_dma_result result;
@@ -442,11 +442,11 @@ static void test_dirty_tracking_in_second_stage(void **state)
     request.access = VIOMMU_DMA_READ;
     assert_int_equal(rig_read(&rig, DATA, &value), VIOMMU_DMA_OK);
     viommu_soft_device_explain(rig.device, &request, steps, &count, &result);
-    assert_int_equal(steps[3].entry & 0x300, 0x100);
+    assert_int_equal(steps[4].entry & 0x300, 0x100);
     assert_int_equal(rig_write(&rig, DATA, 1), VIOMMU_DMA_OK);
     count = COUNT(steps);
     viommu_soft_device_explain(rig.device, &request, steps, &count, &result);
-    assert_int_equal(steps[3].entry & 0x300, 0x300);
+    assert_int_equal(steps[4].entry & 0x300, 0x300);
     rig_destroy(&rig);
 }
 
@@ -462,7 +462,7 @@ static void check_step(const struct viommu_soft_step *step, uint8_t stage, uint8
         assert_int_equal(step->entry, entry);
 }
 
-/* Five times a second-stage walk of 4 entries and its answer, 4 guest entries and their answer. */
+/* Five times a second-stage walk of 5 entries and its answer, 4 guest entries and their answer. */
 static void test_explain(void **state)
 {
     const uint64_t entries[] = {PML4 + 8, PDPT + 16, PD + 24, PT + 32};
@@ -479,15 +479,15 @@ static void test_explain(void **state)
     request.length = 8;
     request.access = VIOMMU_DMA_WRITE;
     assert_int_equal(viommu_soft_device_explain(rig.device, &request, steps, &count, &result), 0);
-    assert_int_equal(count, 4 * 6 + 1 + 5);
+    assert_int_equal(count, 4 * 7 + 1 + 6);
     for (int i = 0; i < 4; i++) {
-        for (int level = 4; level >= 1; level--)
-            check_step(&steps[i * 6 + 4 - level], 2, level, entries[i], 0, 0);
-        check_step(&steps[i * 6 + 4], 2, 0, entries[i], 0, (uintptr_t)rig_at(&rig, entries[i]));
-        check_step(&steps[i * 6 + 5], 1, 4 - i, IOVA, entries[i], values[i]);
+        for (int level = 5; level >= 1; level--)
+            check_step(&steps[i * 7 + 5 - level], 2, level, entries[i], 0, 0);
+        check_step(&steps[i * 7 + 5], 2, 0, entries[i], 0, (uintptr_t)rig_at(&rig, entries[i]));
+        check_step(&steps[i * 7 + 6], 1, 4 - i, IOVA, entries[i], values[i]);
     }
-    check_step(&steps[24], 1, 0, IOVA, 0, DATA + 0x567);
-    check_step(&steps[29], 2, 0, DATA + 0x567, 0, (uintptr_t)rig_at(&rig, DATA + 0x567));
+    check_step(&steps[28], 1, 0, IOVA, 0, DATA + 0x567);
+    check_step(&steps[34], 2, 0, DATA + 0x567, 0, (uintptr_t)rig_at(&rig, DATA + 0x567));
     /* It only looked: no bit is set, nothing is cached. */
     assert_int_equal(rig_entry_read(&rig, PT, 4), DATA | ALL);
     assert_int_equal(rig_census(&rig).cache_entries, 0);
@@ -497,7 +497,7 @@ static void test_explain(void **state)
     count = 3;
     assert_int_equal(viommu_soft_device_explain(rig.device, &request, steps, &count, &result),
                      -EACCES);
-    assert_int_equal(count, 18);
+    assert_int_equal(count, 21);
     assert_int_equal(result.status, VIOMMU_DMA_NOT_PRESENT);
     count = 0;
     viommu_host_detach(rig.host, rig.device_id, VIOMMU_PASID_NONE, NULL);

@@ -109,7 +109,7 @@ static uint8_t pasid_bits(const struct viommu_host_hw_info *info)
 
 static void derive_vtd(struct soft_caps *caps, uint64_t cap, uint64_t ecap)
 {
-    unsigned int width = cap & CAP_SAGAW_48 ? 48 : cap & CAP_SAGAW_57 ? 57 : 39;
+    unsigned int width = cap & CAP_SAGAW_57 ? 57 : cap & CAP_SAGAW_48 ? 48 : 39;
     unsigned int most = field_get(CAP_MGAW, cap) + 1;
     bool scalable = ecap & ECAP_SMTS;
 

@@ -101,7 +101,7 @@ static bool same_first_stage(const struct vtd_entry *a, const struct vtd_entry *
 static bool same_second_stage(const struct vtd_entry *a, const struct vtd_entry *b)
 {
     return a->second_root == b->second_root && a->second_levels == b->second_levels &&
-           a->legacy == b->legacy && a->second_execute == b->second_execute;
+           a->legacy == b->legacy;
 }
 
 /* Whether the entry that is in force and a new one give the host the same. */
@@ -113,7 +113,7 @@ static bool same_table(const struct nest_binding *binding, const struct nest_wis
     if (binding->target.state != wish->state)
         return false;
     if (wish->state == NEST_BOUND)
-        return old->pgtt == new->pgtt &&same_first_stage(old, new) &&
+        return same_first_stage(old, new) && old->pgtt == new->pgtt &&
                (new->pgtt != VTD_PGTT_NESTED || same_second_stage(old, new));
     return wish->state != NEST_SHADOWED || same_second_stage(old, new);
 }

@@ -41,6 +41,8 @@ static const struct flag_rule flag_rules[] = {
     {PROPERTY(first_stage), NESTING, 1, VTD_ECAP_FSTS,
      "first stage: host ECAP.FSTS=0 (first-stage=off)"},
     {PROPERTY(large_1g), NESTING, 0, VTD_CAP_FS1GP, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
+    {PROPERTY(five_level), NESTING, 0, VTD_CAP_FS5LP,
+     "5-level first stage: host CAP.FS5LP=0 (5-level=off,aw=48)"},
     {PROPERTY(supervisor), NESTING, 1, VTD_ECAP_SRS,
      "supervisor requests: host ECAP.SRS=0 (supervisor=off)"},
     {PROPERTY(extended_accessed), NESTING, 1, VTD_ECAP_EAFS,
@@ -114,20 +116,23 @@ static unsigned int pasid_width(uint64_t ecap)
 /*
  * GPAs are the input of the nesting parent. IOVAs of the guest's second-stage tables are those of a
  * shadow; a guest that may use the first stage has them only when it chooses legacy mode. A guest
- * has 39 or 48 bits of IOVA, and not more of physical addresses: a host below 48 leaves 39.
+ * has 39, 48 or 57 bits of IOVA, and not more of physical addresses: a host below 48 leaves 39.
  */
 static void compare_widths(struct comparison *comparison)
 {
     const struct viommu_vtd_options *options = comparison->options;
     unsigned int width = second_stage_width(comparison->info->registers[0]);
     unsigned int pasid = pasid_width(comparison->info->registers[1]);
+    unsigned int fits = width >= 48 ? 48 : 39;
     char remedy[24];
 
-    snprintf(remedy, sizeof(remedy), "pasid-bits=%u", pasid);
+    snprintf(remedy, sizeof(remedy), "haw=%u", fits);
     compare_number(comparison, options->host_address_width, width, "GPA",
-                   width < 39 ? "no setting helps" : "haw=39");
+                   width < 39 ? "no setting helps" : remedy);
+    snprintf(remedy, sizeof(remedy), "aw=%u", fits);
     compare_number(comparison, options->address_width, width, "IOVA",
-                   width < 39 ? "no setting helps" : "aw=39");
+                   width < 39 ? "no setting helps" : remedy);
+    snprintf(remedy, sizeof(remedy), "pasid-bits=%u", pasid);
     compare_number(comparison, options->pasid_bits, pasid, "PASID", remedy);
 }
 

@@ -125,7 +125,9 @@ void vtd_fault_update(struct vtd *vtd)
 /* 11.4.7.6, FI: bits beyond the widest address that any table translates are reserved. */
 static uint64_t address_of(const struct vtd *vtd, const struct vtd_fault *fault)
 {
-    unsigned int width = vtd->options.first_stage ? 48 : vtd->options.address_width;
+    unsigned int width = vtd->options.five_level    ? 57
+                         : vtd->options.first_stage ? 48
+                                                    : vtd->options.address_width;
 
     return fault->address & VTD_FRCD_FI & low_bits(width);
 }

@@ -32,7 +32,7 @@ struct property {
 
 /* Keys, ranges and defaults are those in the comments of viommu/vtd.h. */
 static const struct property properties[] = {
-    {"aw", NUMBER8, MEMBER(address_width), 39, 48, 48},
+    {"aw", NUMBER8, MEMBER(address_width), 39, 57, 48},
     {"haw", NUMBER8, MEMBER(host_address_width), 32, 52, 46},
     {"pasid-bits", NUMBER8, MEMBER(pasid_bits), 0, 20, 0},
     {"fault-records", NUMBER16, MEMBER(fault_records), 1, 256, 8},
@@ -53,6 +53,7 @@ static const struct property properties[] = {
     SWITCH("extended-accessed", extended_accessed, false),
     SWITCH("drain", drain, true),
     SWITCH("snoop-control", snoop_control, true),
+    SWITCH("5-level", five_level, false),
 };
 
 /*
@@ -72,6 +73,7 @@ static const struct need {
     {"supervisor", "first-stage"},
     {"execute", "pasid-bits"},
     {"extended-accessed", "first-stage"},
+    {"5-level", "first-stage"},
     /* VT-d 5.0, 11.4.3: SSADS and EAFS are clear when SMPWCS is. */
     {"ad", "coherent"},
     {"extended-accessed", "coherent"},
@@ -297,8 +299,9 @@ static void check_ranges(struct check *check)
             broken(check, "%s=%u must be from %u to %u", property->key, value, property->min,
                    property->max);
     }
-    if (options->address_width != 39 && options->address_width != 48)
-        broken(check, "aw=%u must be 39 or 48", options->address_width);
+    if (options->address_width != 39 && options->address_width != 48 &&
+        options->address_width != 57)
+        broken(check, "aw=%u must be 39, 48 or 57", options->address_width);
     if (options->domain_bits % 2)
         broken(check, "domain-bits=%u must be even", options->domain_bits);
 }
@@ -326,9 +329,12 @@ static void check_together(struct check *check)
                "scalable=on has nothing to translate by: first-stage, second-stage or pt on");
     /* VT-d 5.0, 11.4.2, MGAW: at least the width of the platform. */
     if (options->host_address_width > options->address_width)
-        broken(check, "haw=%u is wider than aw=%u: haw=%u or less%s", options->host_address_width,
-               options->address_width, options->address_width,
-               options->address_width < 48 ? ", or aw=48" : "");
+        broken(check, "haw=%u is wider than aw=%u: haw=%u or less, or aw=%u",
+               options->host_address_width, options->address_width, options->address_width,
+               options->host_address_width <= 48 ? 48 : 57);
+    /* Drivers up to Linux 6.5 take the widest of SAGAW for the first stage, too. */
+    if (options->address_width > 48 && options->first_stage && !options->five_level)
+        broken(check, "aw=57 with a first stage needs 5-level=on (or first-stage=off, or aw=48)");
     if (!options->memory)
         broken(check, "memory is NULL: give the unit the guest's memory map");
 }
@@ -365,8 +371,8 @@ static uint64_t flag(bool condition, uint64_t bit)
 }
 
 /*
- * A first stage has 4 levels whatever MGAW is, and Linux makes one only when SAGAW has 4 levels: so
- * do client machines, with MGAW 39 and SAGAW 48.
+ * A first stage has 4 levels or 5 whatever MGAW is, and Linux makes one only when SAGAW has 4
+ * levels: so do client machines, with MGAW 39 and SAGAW 48.
  */
 uint64_t vtd_options_cap(const struct viommu_vtd_options *options)
 {
@@ -375,12 +381,14 @@ uint64_t vtd_options_cap(const struct viommu_vtd_options *options)
 
     return field_prep(VTD_CAP_ND, (options->domain_bits - 4u) / 2) |
            flag(options->caching_mode, VTD_CAP_CM) |
-           field_prep(VTD_CAP_SAGAW, VTD_SAGAW_39 | flag(wide, VTD_SAGAW_48)) |
+           field_prep(VTD_CAP_SAGAW, VTD_SAGAW_39 | flag(wide, VTD_SAGAW_48) |
+                                         flag(options->address_width >= 57, VTD_SAGAW_57)) |
            field_prep(VTD_CAP_MGAW, options->address_width - 1u) | VTD_CAP_ZLR |
            field_prep(VTD_CAP_FRO, VTD_FRCD / 16) | field_prep(VTD_CAP_SSLPS, pages) | VTD_CAP_PSI |
            field_prep(VTD_CAP_NFR, options->fault_records - 1u) |
            field_prep(VTD_CAP_MAMV, VTD_MAMV) | flag(options->drain, VTD_CAP_DRD | VTD_CAP_DWD) |
-           flag(options->first_stage && options->large_1g, VTD_CAP_FS1GP) | VTD_CAP_ESRTPS;
+           flag(options->first_stage && options->large_1g, VTD_CAP_FS1GP) |
+           flag(options->five_level, VTD_CAP_FS5LP) | VTD_CAP_ESRTPS;
 }
 
 static uint64_t scalable_ecap(const struct viommu_vtd_options *options)

@@ -278,6 +278,14 @@ static bool sm_type_supported(const struct vtd *vtd, unsigned int pgtt)
     return ecap_has(vtd, needs[pgtt]);
 }
 
+/* Levels of a first stage of this FSPM; 0: the unit has none such (SPT.4.3). */
+static unsigned int first_stage_levels(const struct vtd *vtd, unsigned int fspm)
+{
+    if (fspm == VTD_FSPM_4_LEVEL)
+        return 4;
+    return fspm == VTD_FSPM_5_LEVEL && (vtd->cap & VTD_CAP_FS5LP) ? 5 : 0;
+}
+
 /* The fields that count for this translation type, each with a value that is supported (SPT.4). */
 static uint32_t sm_pasid_reduce(const struct vtd *vtd, struct vtd_entry *entry)
 {
@@ -295,10 +303,10 @@ static uint32_t sm_pasid_reduce(const struct vtd *vtd, struct vtd_entry *entry)
         entry->second_ad = raw[0] & VTD_PASID_SSADE;
     }
     if (pgtt == VTD_PGTT_FIRST || pgtt == VTD_PGTT_NESTED) {
-        if (field_get(VTD_PASID_FSPM, raw[2]) != VTD_FSPM_4_LEVEL)
+        entry->first_levels = first_stage_levels(vtd, field_get(VTD_PASID_FSPM, raw[2]));
+        if (!entry->first_levels)
             return VTD_FAULT_SM_PASID_INVALID;
         entry->first_root = raw[2] & VTD_ENTRY_POINTER;
-        entry->first_levels = 4;
         entry->first_wpe = raw[2] & VTD_PASID_WPE;
         entry->first_eafe = raw[2] & VTD_PASID_EAFE;
         entry->first_nxe = raw[2] & VTD_PASID_NXE;

@@ -38,6 +38,7 @@
 /* Address width of the second stage: AGAW is 30 + 9 * AW, with AW + 2 levels. */
 #define VTD_AW_39 1
 #define VTD_AW_48 2
+#define VTD_AW_57 3
 
 /* 9.4 Scalable-mode context entry: 32 bytes, by the lower 7 bits of devfn. */
 #define VTD_SM_CONTEXT_SIZE      32
@@ -76,6 +77,7 @@
 #define VTD_PASID_RSVD_2 GENMASK64(11, 8)
 
 #define VTD_FSPM_4_LEVEL 0
+#define VTD_FSPM_5_LEVEL 1
 
 /* Find an entry as vtd_entry_find() does, for a request of this address type (viommu_dma_type). */
 void vtd_entry_find_typed(const struct vtd *vtd, uint64_t translation, uint16_t requester_id,

@@ -214,12 +214,13 @@ static void translate_second(const struct job *job, struct dma_translation *tran
     second_walk(job, &table, translation);
 }
 
-/* 3.6: bits 63:47 of the input address must be alike. */
-static bool canonical(uint64_t address)
+/* 3.6: the input address's bits from the highest translated one on must be alike: 63:47, 63:56. */
+static bool canonical(const struct job *job)
 {
-    uint64_t upper = address >> 47;
+    unsigned int width = 12 + 9 * job->entry->first_levels;
+    uint64_t upper = job->address >> (width - 1);
 
-    return upper == 0 || upper == low_bits(17);
+    return upper == 0 || upper == low_bits(65 - width);
 }
 
 static void first_done(const struct job *job, const struct walk_result *result,
@@ -239,7 +240,7 @@ static void translate_first(const struct job *job, struct dma_translation *trans
     /* 6.5.2.3: an invalidation of second-stage pages drops all first-stage entries of the domain.
      */
     translation->nested = true;
-    if (!canonical(job->address)) {
+    if (!canonical(job)) {
         refuse(translation, VTD_FAULT_SM_NOT_CANONICAL);
         return;
     }
@@ -274,7 +275,7 @@ static void translate_nested(const struct job *job, struct dma_translation *tran
     struct walk_table table;
 
     translation->nested = true;
-    if (!canonical(job->address)) {
+    if (!canonical(job)) {
         refuse(translation, VTD_FAULT_SM_NOT_CANONICAL);
         return;
     }

@@ -254,13 +254,12 @@ struct vtd_entry {
     uint32_t pasid;        /* the PASID that was looked up: RID_PASID for requests without */
     uint64_t first_root;   /* FSPTPTR */
     uint64_t second_root;  /* SSPTPTR */
-    uint8_t first_levels;  /* 4 */
-    uint8_t second_levels; /* 3 or 4 */
+    uint8_t first_levels;  /* 4 or 5 */
+    uint8_t second_levels; /* 3, 4 or 5 */
     bool first_wpe, first_sre, first_eafe, execute_enable;
     bool first_nxe, first_smep; /* looked at only for execute requests */
     bool walk_snoop;            /* PWSNP: accessed and dirty bits may be written */
     bool second_ad;             /* SSADE */
-    bool second_execute;        /* SLEE */
     uint64_t raw[8]; /* the PASID (512 bits) or context (128) entry as read: to see a change */
 };
 /*
