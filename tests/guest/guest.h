@@ -79,10 +79,11 @@ struct job {
     bool scalable;
     enum stage kernel_stage;  /* of functions that kernel drivers use */
     enum stage user_stage;    /* of functions that VFIO uses */
-    const char *kernel_type;  /* beginning of the group type of the former */
+    const char *kernel_type;  /* group type of the former: DMA is strict, DMA-FQ lazy */
     const char *emulated_edu; /* PCI addresses; NULL when absent */
     const char *assigned_edu;
-    const char *disk; /* "none": no disk to check */
+    const char *disk;  /* "none": no disk to check */
+    const char *vcpus; /* how many there are; NULL: not checked */
 };
 bool job_read(struct job *job);
 

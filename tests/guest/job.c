@@ -22,6 +22,13 @@ static const struct job jobs[] = {
         .kernel_type = "DMA",
     },
     {
+        .check = "scalable-lazy",
+        .scalable = true,
+        .kernel_stage = STAGE_FIRST,
+        .user_stage = STAGE_FIRST,
+        .kernel_type = "DMA-FQ",
+    },
+    {
         .check = "both",
         .scalable = true,
         .kernel_stage = STAGE_FIRST,
@@ -40,6 +47,12 @@ static const struct job jobs[] = {
         .kernel_stage = STAGE_SECOND,
         .user_stage = STAGE_SECOND,
         .kernel_type = "DMA",
+    },
+    {
+        .check = "legacy-lazy",
+        .kernel_stage = STAGE_SECOND,
+        .user_stage = STAGE_SECOND,
+        .kernel_type = "DMA-FQ",
     },
     {
         .check = "pt",
@@ -68,11 +81,12 @@ bool job_read(struct job *job)
         job->emulated_edu = getenv("edu_emulated");
         job->assigned_edu = getenv("edu_assigned");
         job->disk = getenv("disk");
+        job->vcpus = getenv("vcpus");
         return true;
     }
     return expect(
         false, "knows what to check",
-        "check=%s is not plain, scalable, both, second, legacy, pt, pt-legacy or hello; put "
-        "one of them on the kernel's command line",
+        "check=%s is none of those in tests/guest/job.c, nor hello; put one of them on the kernel's "
+        "command line",
         check ? check : "(nothing)");
 }

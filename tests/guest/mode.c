@@ -3,7 +3,20 @@
 #include "guest.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+static void check_vcpus(const struct job *job)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    char what[48];
+
+    if (!job->vcpus)
+        return;
+    snprintf(what, sizeof(what), "vCPUs at work: %s", job->vcpus);
+    expect(online == strtol(job->vcpus, NULL, 10), what, "the kernel uses %ld", online);
+}
 
 void check_mode(const struct job *job, struct unit *unit)
 {
@@ -14,6 +27,7 @@ void check_mode(const struct job *job, struct unit *unit)
     if (klog_open_at_start(&log) && klog_wait(&log, parts, line, sizeof(line), 0))
         note("%s", line);
     klog_close(&log);
+    check_vcpus(job);
     expect(unit->translating, "the driver turned translation on", "GSTS.TES is 0");
     expect(unit->scalable == job->scalable,
            job->scalable ? "the driver chose scalable mode" : "the driver chose legacy mode",
@@ -37,8 +51,7 @@ void check_group(const struct job *job, struct unit *unit, const char *addr)
     if (read_text(type, sizeof(type), "/sys/kernel/iommu_groups/%s/type", group))
         snprintf(type, sizeof(type), "unknown");
     snprintf(what, sizeof(what), "IOMMU group %s has type %s", group, type);
-    expect(!strncmp(type, job->kernel_type, strlen(job->kernel_type)), what,
-           "it should begin with %s", job->kernel_type);
+    expect(!strcmp(type, job->kernel_type), what, "it should be %s", job->kernel_type);
     stage = unit_stage(unit, addr);
     snprintf(what, sizeof(what), "the kernel's domain is %s", stage_name(job->kernel_stage));
     if (stage < 0)
