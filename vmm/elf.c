@@ -142,6 +142,8 @@ static int elf_load_segment(struct vmm_boot *boot, const struct elf_segment *seg
                         (unsigned long long)segment->address,
                         (unsigned long long)(boot->vm->ram.size >> 20));
     memcpy(at, boot->kernel.data + segment->offset, segment->file_size);
+    /* After a reset RAM holds what the guest left there. */
+    memset(at + segment->file_size, 0, segment->memory_size - segment->file_size);
     return 0;
 }
 

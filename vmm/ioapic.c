@@ -213,18 +213,36 @@ void vmm_irq_set_level(struct vmm *vm, unsigned int gsi, bool level)
     pthread_mutex_unlock(&ioapic->lock);
 }
 
+static void power_on(struct vmm_ioapic *ioapic)
+{
+    unsigned int i;
+
+    ioapic->select = 0;
+    ioapic->id = 0;
+    for (i = 0; i < VMM_GSI_COUNT; i++) {
+        ioapic->pins[i].rte = RTE_MASKED;
+        ioapic->pins[i].edge_pending = false;
+        ioapic->pins[i].routed_rte = 0;
+    }
+}
+
+void vmm_ioapic_reset(struct vmm *vm)
+{
+    pthread_mutex_lock(&vm->ioapic->lock);
+    power_on(vm->ioapic);
+    pthread_mutex_unlock(&vm->ioapic->lock);
+}
+
 int vmm_ioapic_create(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_ioapic *ioapic = calloc(1, sizeof(*ioapic));
-    unsigned int i;
 
     if (!ioapic)
         return vmm_fail(err, ENOMEM, "out of memory for the IOAPIC");
     vm->ioapic = ioapic;
     ioapic->vm = vm;
     pthread_mutex_init(&ioapic->lock, NULL);
-    for (i = 0; i < VMM_GSI_COUNT; i++)
-        ioapic->pins[i].rte = RTE_MASKED;
+    power_on(ioapic);
     ioapic->routing =
         calloc(1, sizeof(*ioapic->routing) + VMM_GSI_COUNT * sizeof(ioapic->routing->entries[0]));
     if (!ioapic->routing)

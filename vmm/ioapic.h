@@ -18,6 +18,9 @@ struct vmm_ioapic;
 int vmm_ioapic_create(struct vmm *vm, struct viommu_error *err);
 void vmm_ioapic_destroy(struct vmm *vm);
 
+/* As at power-on, for a KVM that knows of no route yet; the lines stay as devices drive them. */
+void vmm_ioapic_reset(struct vmm *vm);
+
 /* A local APIC broadcast the end of the level-triggered interrupt `vector`. */
 void vmm_ioapic_eoi(struct vmm_ioapic *ioapic, uint8_t vector);
 

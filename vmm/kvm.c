@@ -81,11 +81,20 @@ static int kvm_set_slot(struct vmm *vm, uint32_t slot, uint64_t address, uint64_
     return 0;
 }
 
+static int kvm_set_slots(struct vmm *vm, struct viommu_error *err)
+{
+    const struct vmm_ram *ram = &vm->ram;
+    int ret = kvm_set_slot(vm, 0, 0, 0, ram->low_size, err);
+
+    if (ret)
+        return ret;
+    return kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+}
+
 static int kvm_create_ram(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_ram *ram = &vm->ram;
     void *host;
-    int ret;
 
     host = mmap(NULL, vm->options->memory, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -95,11 +104,7 @@ static int kvm_create_ram(struct vmm *vm, struct viommu_error *err)
     ram->host = host;
     ram->size = vm->options->memory;
     ram->low_size = ram->size < VMM_LOW_RAM_END ? ram->size : VMM_LOW_RAM_END;
-
-    ret = kvm_set_slot(vm, 0, 0, 0, ram->low_size, err);
-    if (ret)
-        return ret;
-    return kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+    return kvm_set_slots(vm, err);
 }
 
 int vmm_kvm_create(struct vmm *vm, struct viommu_error *err)
@@ -112,6 +117,15 @@ int vmm_kvm_create(struct vmm *vm, struct viommu_error *err)
     if (!ret)
         ret = kvm_create_ram(vm, err);
     return ret;
+}
+
+int vmm_kvm_renew(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    close(vm->vm_fd);
+    ret = kvm_create_vm(vm, err);
+    return ret ? ret : kvm_set_slots(vm, err);
 }
 
 void vmm_kvm_destroy(struct vmm *vm)

@@ -11,6 +11,12 @@
 int vmm_kvm_create(struct vmm *vm, struct viommu_error *err);
 void vmm_kvm_destroy(struct vmm *vm);
 
+/*
+ * A new VM with the same RAM, contents and all: as after a reset there is nothing left of what KVM
+ * kept for processors, local APICs and interrupt routes. The vCPUs were destroyed; make them again.
+ */
+int vmm_kvm_renew(struct vmm *vm, struct viommu_error *err);
+
 /* Make the vCPUs, all in their reset state; the first one is the boot processor. */
 int vmm_vcpus_create(struct vmm *vm, struct viommu_error *err);
 

@@ -175,6 +175,12 @@ int vmm_library_create(struct vmm *vm, struct viommu_error *err)
     return ret;
 }
 
+void vmm_library_reset(struct vmm *vm)
+{
+    if (vm->viommu)
+        viommu_reset(vm->viommu);
+}
+
 void vmm_library_destroy(struct vmm *vm)
 {
     viommu_assign_destroy(vm->assign);

@@ -12,6 +12,9 @@ struct vmm;
 /* Create what --viommu and --host ask for; the root bus exists and is protected afterwards. */
 int vmm_library_create(struct vmm *vm, struct viommu_error *err);
 
+/* Reset the machine's IOMMUs; the devices are quiet already. All attachments stay. */
+void vmm_library_reset(struct vmm *vm);
+
 /* After all devices are gone. */
 void vmm_library_destroy(struct vmm *vm);
 

@@ -45,7 +45,10 @@ struct vmm_pci_ops {
      */
     void (*config_read)(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
     void (*config_write)(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
-    /* Function-level reset: stop DMA, device state as at power-on. Config space is done by us. */
+    /*
+     * Function-level reset, or that of the machine: DMA has ended when this returns, device state
+     * is as at power-on. Config space is done by us.
+     */
     void (*reset)(struct vmm_pci_function *fn);
     /* Optional. The guest switched bus mastering on or off. */
     void (*bus_master)(struct vmm_pci_function *fn, bool enabled);

@@ -115,6 +115,23 @@ static struct config_effects write_locked(struct vmm_pci_function *fn, unsigned 
     return effects;
 }
 
+void vmm_pci_power_on(struct vmm_pci_function *fn)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+
+    pthread_mutex_lock(&pci->lock);
+    reset_config(fn);
+    fn->config[PCI_REG_INTERRUPT_LINE] = fn->power_on[PCI_REG_INTERRUPT_LINE];
+    vmm_pci_bars_update(fn);
+    vmm_pci_intx_update(fn);
+    pthread_mutex_unlock(&pci->lock);
+
+    if (fn->ops->bus_master)
+        fn->ops->bus_master(fn, false);
+    if (fn->ops->reset)
+        fn->ops->reset(fn);
+}
+
 void vmm_pci_config_write(struct vmm_pci_function *fn, unsigned int offset, unsigned int size,
                           uint32_t value)
 {

@@ -196,10 +196,16 @@ static void mark_multifunction(struct vmm_pci_host *pci, unsigned int slot)
     }
 }
 
+static void enable_function(struct vmm_pci_function *fn)
+{
+    vmm_pci_put16(fn->config, PCI_REG_COMMAND,
+                  PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+    vmm_pci_bars_update(fn);
+}
+
 int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
 {
     struct vmm_pci_host *pci = fn->vm->pci;
-    uint16_t command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
     int ret;
 
     memcpy(fn->power_on, fn->config, VMM_PCI_CONFIG_SIZE);
@@ -210,9 +216,21 @@ int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
     pci->functions[fn->devfn] = fn;
     pci->order[pci->count++] = fn->devfn;
     mark_multifunction(pci, fn->devfn >> 3);
-    vmm_pci_put16(fn->config, PCI_REG_COMMAND, command);
     fn->registered = true;
-    vmm_pci_bars_update(fn);
+    enable_function(fn);
+    pthread_mutex_unlock(&pci->lock);
+    return 0;
+}
+
+int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+    int ret = vmm_pci_bars_assign(fn, err);
+
+    if (ret)
+        return ret;
+    pthread_mutex_lock(&pci->lock);
+    enable_function(fn);
     pthread_mutex_unlock(&pci->lock);
     return 0;
 }

@@ -142,6 +142,31 @@ int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err)
     return ret ? vmm_fail(err, -ret, "cannot put the PCI host bridge on the buses") : 0;
 }
 
+void vmm_pci_host_reset(struct vmm *vm)
+{
+    struct vmm_pci_host *pci = vm->pci;
+    size_t i;
+
+    for (i = 0; i < pci->count; i++)
+        vmm_pci_power_on(pci->functions[pci->order[i]]);
+    pthread_mutex_lock(&pci->lock);
+    pci->config_address = 0;
+    pthread_mutex_unlock(&pci->lock);
+    pci->next_memory = VMM_PCI_WINDOW_BASE;
+    pci->next_port = VMM_PCI_IO_BASE;
+}
+
+int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err)
+{
+    struct vmm_pci_host *pci = vm->pci;
+    int ret = 0;
+    size_t i;
+
+    for (i = 0; i < pci->count && !ret; i++)
+        ret = vmm_pci_start(pci->functions[pci->order[i]], err);
+    return ret;
+}
+
 void vmm_pci_host_destroy(struct vmm *vm)
 {
     struct vmm_pci_host *pci = vm->pci;

@@ -62,6 +62,11 @@ static inline bool vmm_pci_overlaps(unsigned int offset, unsigned int size, unsi
 uint32_t vmm_pci_config_read(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
 void vmm_pci_config_write(struct vmm_pci_function *fn, unsigned int offset, unsigned int size,
                           uint32_t value);
+/* The machine is reset: configuration space as at power-on, and the device, whose DMA ends. */
+void vmm_pci_power_on(struct vmm_pci_function *fn);
+
+/* pci_function.c: what firmware does. Takes the lock itself. */
+int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err);
 
 /* pci_bar.c */
 int vmm_pci_bars_assign(struct vmm_pci_function *fn, struct viommu_error *err);

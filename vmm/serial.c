@@ -265,6 +265,25 @@ bool vmm_serial_flush(struct vmm_serial *serial)
     return true;
 }
 
+void vmm_serial_reset(struct vmm *vm)
+{
+    struct vmm_serial *serial = vm->serial;
+
+    pthread_mutex_lock(&serial->lock);
+    serial_write_out(serial);
+    serial->ier = 0;
+    serial->lcr = 0;
+    serial->mcr = 0;
+    serial->scratch = 0;
+    serial->divisor = 0;
+    serial->fifo = false;
+    serial->transmit_pending = false;
+    serial->input_head = 0;
+    serial->input_count = 0;
+    serial_update(serial);
+    pthread_mutex_unlock(&serial->lock);
+}
+
 int vmm_serial_create(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_serial *serial = calloc(1, sizeof(*serial));

@@ -19,6 +19,9 @@ struct vmm_serial;
 int vmm_serial_create(struct vmm *vm, struct viommu_error *err);
 void vmm_serial_destroy(struct vmm *vm);
 
+/* As at power-on; what was to be printed is, what was typed and not read is forgotten. */
+void vmm_serial_reset(struct vmm *vm);
+
 /*
  * For the main thread, which must never wait for a vCPU that waits for the terminal: both return
  * false when the UART is busy at this moment; try again soon.

@@ -119,9 +119,17 @@ static void vmm_init(struct vmm *vm, const struct vmm_options *options)
     vmm_bus_init(&vm->mmio);
 }
 
-static int vmm_create(struct vmm *vm, struct viommu_error *err)
+/* What firmware and boot loader leave in RAM and in the boot processor. */
+static int load_guest(struct vmm *vm, struct viommu_error *err)
 {
     uint64_t rsdp;
+    int ret = vmm_acpi_build(vm, &rsdp, err);
+
+    return ret ? ret : vmm_boot_load(vm, rsdp, err);
+}
+
+static int vmm_create(struct vmm *vm, struct viommu_error *err)
+{
     int ret;
 
     ret = create_events(vm, err);
@@ -131,9 +139,32 @@ static int vmm_create(struct vmm *vm, struct viommu_error *err)
         ret = vmm_vcpus_create(vm, err);
     if (!ret)
         ret = create_boards(vm, err);
+    return ret ? ret : load_guest(vm, err);
+}
+
+/*
+ * A warm reset, after vmm_halt(). What a reset does to a board, in an order in which nothing is
+ * written to memory by way of translations that are gone: first the devices are quiet, then the
+ * vIOMMU is off, and then there are new processors.
+ */
+static int vmm_reset(struct vmm *vm, struct viommu_error *err)
+{
+    int ret;
+
+    vmm_pci_host_reset(vm);
+    vmm_library_reset(vm);
+    vmm_serial_reset(vm);
+    vmm_ioapic_reset(vm);
+    vmm_vcpus_destroy(vm);
+    ret = vmm_kvm_renew(vm, err);
     if (!ret)
-        ret = vmm_acpi_build(vm, &rsdp, err);
-    return ret ? ret : vmm_boot_load(vm, rsdp, err);
+        ret = vmm_vcpus_create(vm, err);
+    if (!ret)
+        ret = vmm_pci_host_start(vm, err);
+    if (!ret)
+        ret = load_guest(vm, err);
+    atomic_store(&vm->stop, VMM_STOP_NONE);
+    return ret;
 }
 
 static void vmm_destroy(struct vmm *vm)
@@ -242,40 +273,41 @@ static int exit_code(struct vmm *vm, struct viommu_error *err)
     }
 }
 
-/* Runs the machine once; *again tells whether the guest asked for a reset. */
-static int vmm_run_once(const struct vmm_options *options, bool *again, struct viommu_error *err)
+/* From entering the loaded guest to the moment when all is still; true when it asked for a reset.
+ */
+static bool run_once(struct vmm *vm)
 {
-    struct vmm vm;
-    int code = 1;
+    if (vmm_vcpus_start(vm, &vm->stop_error))
+        vmm_stop(vm, VMM_STOP_ERROR, 0);
+    main_loop(vm);
+    vmm_halt(vm);
+    return atomic_load(&vm->stop) == VMM_STOP_RESET && !vm->options->no_reboot;
+}
 
-    *again = false;
-    vmm_init(&vm, options);
-    if (!vmm_create(&vm, err)) {
-        vmm_terminal_raw();
-        if (vmm_vcpus_start(&vm, &vm.stop_error))
-            vmm_stop(&vm, VMM_STOP_ERROR, 0);
-        main_loop(&vm);
-        vmm_halt(&vm);
-        code = exit_code(&vm, err);
-        *again = atomic_load(&vm.stop) == VMM_STOP_RESET && !options->no_reboot;
-        if (!*again)
-            vmm_terminal_restore();
-        if (options->stats)
-            vmm_library_print_stats(&vm);
+/* Returns the exit code. */
+static int run_to_the_end(struct vmm *vm, struct viommu_error *err)
+{
+    while (run_once(vm)) {
+        if (vmm_reset(vm, err))
+            return 1;
     }
-    vmm_destroy(&vm);
-    if (!*again)
-        vmm_terminal_restore();
-    return code;
+    return exit_code(vm, err);
 }
 
 int vmm_run(const struct vmm_options *options, struct viommu_error *err)
 {
-    bool again = true;
-    int code = 0;
+    struct vmm vm;
+    int code = 1;
 
     err->message[0] = '\0';
-    while (again)
-        code = vmm_run_once(options, &again, err);
+    vmm_init(&vm, options);
+    if (!vmm_create(&vm, err)) {
+        vmm_terminal_raw();
+        code = run_to_the_end(&vm, err);
+        vmm_terminal_restore();
+        if (options->stats)
+            vmm_library_print_stats(&vm);
+    }
+    vmm_destroy(&vm);
     return code;
 }

@@ -63,7 +63,7 @@ struct vmm_options {
 enum vmm_stop {
     VMM_STOP_NONE = 0,
     VMM_STOP_POWER_OFF,  /* exit code 0 */
-    VMM_STOP_RESET,      /* the machine is built anew, or exit code 0 with --no-reboot */
+    VMM_STOP_RESET,      /* the machine boots again, or exit code 0 with --no-reboot */
     VMM_STOP_DEBUG_EXIT, /* exit code (value << 1) | 1 */
     VMM_STOP_SIGNAL,     /* SIGINT, SIGTERM, SIGHUP: exit code 128 + signal */
     VMM_STOP_ERROR,      /* vm->stop_error says what happened: exit code 1 */
@@ -115,9 +115,10 @@ struct vmm {
 };
 
 /*
- * Run a machine to its end, building it anew when the guest resets it. Returns the exit code of
- * the process; when it is caused by an error, `err` holds the sentence to print (else it is
- * empty). The terminal is as it was.
+ * Run a machine to its end, booting it again when the guest resets it: RAM keeps its contents, and
+ * devices, vIOMMU and attachments are the same, reset. Returns the exit code of the process; when
+ * it is caused by an error, `err` holds the sentence to print (else it is empty). The terminal is
+ * as it was.
  */
 int vmm_run(const struct vmm_options *options, struct viommu_error *err);
 

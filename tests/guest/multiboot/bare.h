@@ -23,6 +23,7 @@ struct check {
 };
 
 void run_checks(const struct check *checks, size_t count);
+uint32_t checks_failed(void); /* so far */
 #define RUN(checks) run_checks(checks, sizeof(checks) / sizeof((checks)[0]))
 
 /* Both print what differs, for the log of a check that fails. */
@@ -116,5 +117,13 @@ bool vtd_command(uint32_t bit, bool on);
 
 void vtd_checks(void);
 void legacy_checks(void);
+/* Translates by fresh tables of three levels; a transfer through them arrives. */
+bool legacy_translation_on(void);
+
+/* ---- reset.c */
+
+void reset_checks(void);
+bool reset_is_due(void);
+void reset_now(void); /* returns when a check failed */
 
 #endif

@@ -473,6 +473,19 @@ static bool translation_comes_back(void)
            holds("off again", vtd_command(VTD_GCMD_TE, false));
 }
 
+bool legacy_translation_on(void)
+{
+    make_stage(&first, 3);
+    map(&first, IOVA, page_a, PTE_BOTH);
+    root.entries[0] = (uint32_t)&context | ENTRY_PRESENT;
+    set_context(&first, 0);
+    load_stamps();
+    vtd_write_halves(VTD_RTADDR, (uint32_t)&root);
+    return holds("GSTS.RTPS", vtd_command(VTD_GCMD_RTP, true)) && invalidate_all() &&
+           holds("GSTS.TES", vtd_command(VTD_GCMD_TE, true)) && write_arrives(IOVA, page_a) &&
+           no_fault();
+}
+
 static const struct check checks[] = {
     {"legacy: an empty root table blocks DMA", empty_root_table_blocks, NULL},
     {"legacy: an empty context table blocks DMA", empty_context_table_blocks, NULL},

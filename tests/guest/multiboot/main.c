@@ -24,6 +24,11 @@ void run_checks(const struct check *checks, size_t count)
     }
 }
 
+uint32_t checks_failed(void)
+{
+    return failed;
+}
+
 bool same(const char *what, uint64_t got, uint64_t wanted)
 {
     if (got == wanted)
@@ -84,6 +89,9 @@ void bare_main(uint32_t magic, uint32_t info)
 {
     boot_checks(magic, info);
     pci_checks();
+    reset_checks();
+    if (reset_is_due())
+        reset_now();
     if (edu_devfn)
         edu_checks();
     vtd_checks();
