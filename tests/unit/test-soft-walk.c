@@ -307,6 +307,24 @@ static void test_privilege_and_execute(void **state)
     rig_destroy(&rig);
 }
 
+/* VT-d 5.0, 9.6, SRE: Linux sets it for nested tables only. */
+static void test_privilege_without_first_stage(void **state)
+{
+    struct viommu_dma_result result;
+    struct rig rig;
+
+    (void)state;
+    rig_create(&rig, NULL, VIOMMU_SOFT_CACHE_HOARD);
+    rig_map(&rig, RWMAP);
+    rig_parent(&rig, PARENT);
+    assert_int_equal(viommu_host_attach(rig.host, rig.device_id, 9, rig.parent, NULL), 0);
+    assert_int_equal(rig_access(&rig, DATA, 9, VIOMMU_DMA_READ, &result), VIOMMU_DMA_OK);
+    assert_int_equal(rig_access(&rig, DATA, 9, VIOMMU_DMA_READ | VIOMMU_DMA_PRIVILEGED, &result),
+                     VIOMMU_DMA_PERMISSION);
+    assert_int_equal(viommu_host_detach(rig.host, rig.device_id, 9, NULL), 0);
+    rig_destroy(&rig);
+}
+
 static void test_accessed_and_dirty(void **state)
 {
     uint64_t value;
@@ -521,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_reserved_bits),
         cmocka_unit_test(test_1g_without_ability),
         cmocka_unit_test(test_privilege_and_execute),
+        cmocka_unit_test(test_privilege_without_first_stage),
         cmocka_unit_test(test_accessed_and_dirty),
         cmocka_unit_test(test_tables_without_memory),
         cmocka_unit_test(test_readonly_memory),
