@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define DEVICE "0000:3a:00.0"
+
+#define RTADDR 0x20
+#define GCMD   0x18
+#define GSTS   0x1c
+#define TE     (1u << 31)
+#define SRTP   (1u << 30)
+#define QIE    (1u << 26)
+
+const uint32_t world_pasids[] = {VIOMMU_PASID_NONE, 0, 1, 2, 5, 63, 64, 200, 0x1ffff, 0xfffff};
+const size_t world_pasid_count = sizeof(world_pasids) / sizeof(world_pasids[0]);
+
+/* Beside the low memory: one that is read-only, one for large pages, and the interrupt range's
+ * neighbours. */
+static const struct viommu_memory_range ranges[WORLD_RANGES] = {
+    {.gpa = 0, .size = WORLD_LOW},
+    {.gpa = WORLD_ROM, .size = 0x4000, .flags = VIOMMU_MEMORY_READONLY},
+    {.gpa = WORLD_HIGH, .size = 0x10000},
+    {.gpa = 0xfedff000, .size = 0x1000},
+    {.gpa = 0xfef00000, .size = 0x1000},
+};
+
+bool world_disagree(struct world *world, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(world->failure, sizeof(world->failure), format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static void must(int failed, const char *what, const struct viommu_error *error)
+{
+    if (!failed)
+        return;
+    fprintf(stderr, "cannot make the machine: %s: %s\n", what, error->message);
+    exit(2);
+}
+
+static void record_log(void *opaque, enum viommu_log_level level, const char *message)
+{
+    struct world *world = opaque;
+
+    (void)level;
+    snprintf(world->log, sizeof(world->log), "%s", message);
+}
+
+static void create_memory(struct world *world)
+{
+    struct viommu_error error = {0};
+
+    must(viommu_memory_create(&world->memory, &error), "memory", &error);
+    for (size_t i = 0; i < WORLD_RANGES; i++) {
+        struct viommu_memory_range range = ranges[i];
+
+        if (!world->real[i]) {
+            world->real[i] =
+                mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            world->copy[i].bytes = malloc(range.size);
+            if (world->real[i] == MAP_FAILED || !world->copy[i].bytes)
+                abort();
+        }
+        memset(world->real[i], 0, range.size);
+        world->copy[i].gpa = range.gpa;
+        world->copy[i].size = range.size;
+        world->copy[i].readonly = range.flags & VIOMMU_MEMORY_READONLY;
+        range.host = world->real[i];
+        must(viommu_memory_add(world->memory, &range, &error), "memory", &error);
+    }
+    world_copy_memory(world);
+}
+
+static void create_unit(struct world *world, const char *properties)
+{
+    struct viommu_vtd_options options;
+    struct viommu_error error = {0};
+
+    viommu_vtd_options_init(&options);
+    options.memory = world->memory;
+    options.log = (struct viommu_log){record_log, world, VIOMMU_LOG_WARNING};
+    must(viommu_vtd_options_parse(&options, properties, &error), properties, &error);
+    must(viommu_vtd_create(&world->unit, &options, &error), properties, &error);
+    must(viommu_protect_bus(world->unit, world->bus, &error), "bus", &error);
+    world->oracle = (struct oracle){
+        .memory = world->copy,
+        .memory_count = WORLD_RANGES,
+        .cap = viommu_mmio_read(world->unit, 0x08, 8),
+        .ecap = viommu_mmio_read(world->unit, 0x10, 8),
+        .haw = options.host_address_width,
+    };
+    world->scalable = world->oracle.ecap >> 43 & 1;
+}
+
+/* The host refuses what no host can keep (execute requests, ad=on): then there is nothing to
+ * compare with. */
+static void create_host(struct world *world, enum case_host kind)
+{
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct viommu_error error = {0};
+
+    /* A host walks first-stage tables by its own abilities, not by those of the unit. */
+    if (!(world->oracle.cap >> 56 & 1))
+        options.profile = "no-1g";
+    if (kind == CASE_HOST_NONE)
+        options.cache = VIOMMU_SOFT_CACHE_NONE;
+    must(viommu_soft_create(&world->host, &options, &error), "host", &error);
+    must(viommu_soft_device_add(world->host, DEVICE, 0, &world->hardware, &error), DEVICE, &error);
+    must(viommu_assign_create(&world->assign, world->host, world->memory, NULL, &error), "assign",
+         &error);
+    if (viommu_assign_attach(world->assign, world->assigned, DEVICE, &world->assignment, &error))
+        world->assignment = NULL;
+}
+
+void world_start(struct world *world, const struct test_case *test)
+{
+    struct viommu_error error = {0};
+
+    create_memory(world);
+    must(viommu_dma_space_create_plain(&world->plain, world->memory, &error), "plain", &error);
+    must(viommu_pci_create(&world->pci, world->plain, &error), "PCI", &error);
+    must(viommu_pci_root_bus_add(world->pci, 0, 0, &world->bus, &error), "bus", &error);
+    must(viommu_pci_device_add(world->bus, WORLD_EMULATED, NULL, &world->emulated, &error),
+         "function", &error);
+    must(viommu_pci_device_add(world->bus, WORLD_ASSIGNED, NULL, &world->assigned, &error),
+         "function", &error);
+    create_unit(world, test->properties);
+    if (test->host != CASE_HOST_ABSENT)
+        create_host(world, test->host);
+    world->log[0] = world->failure[0] = '\0';
+    if (!world->changes)
+        world->changes = world_changes_create();
+    world_changes_clear(world);
+    world_queue_start(world);
+}
+
+static void stop_machine(struct world *world)
+{
+    if (world->assignment)
+        viommu_assign_detach(world->assignment);
+    viommu_assign_destroy(world->assign);
+    viommu_soft_device_remove(world->hardware);
+    viommu_host_destroy(world->host);
+    viommu_pci_destroy(world->pci);
+    viommu_destroy(world->unit);
+    viommu_dma_space_destroy(world->plain);
+    viommu_memory_destroy(world->memory);
+    world->assignment = NULL;
+    world->assign = NULL;
+    world->hardware = NULL;
+    world->host = NULL;
+}
+
+void world_stop(struct world *world)
+{
+    stop_machine(world);
+    for (size_t i = 0; i < WORLD_RANGES; i++) {
+        munmap(world->real[i], ranges[i].size);
+        free(world->copy[i].bytes);
+    }
+    world_changes_destroy(world->changes);
+    memset(world, 0, sizeof(*world));
+}
+
+void world_restart(struct world *world, const struct test_case *test)
+{
+    if (world->unit)
+        stop_machine(world);
+    world_start(world, test);
+}
+
+uint8_t *world_at(const struct world *world, uint64_t gpa)
+{
+    for (size_t i = 0; i < WORLD_RANGES; i++) {
+        if (gpa >= ranges[i].gpa && gpa - ranges[i].gpa < ranges[i].size)
+            return world->real[i] + (gpa - ranges[i].gpa);
+    }
+    return NULL;
+}
+
+void world_copy_memory(struct world *world)
+{
+    for (size_t i = 0; i < WORLD_RANGES; i++)
+        memcpy(world->copy[i].bytes, world->real[i], ranges[i].size);
+}
+
+/* The queue and its status page are the driver's, and not compared. */
+bool world_memory_agrees(struct world *world)
+{
+    for (size_t i = 0; i < WORLD_RANGES; i++) {
+        uint64_t begin = i ? 0 : WORLD_TABLES;
+
+        if (!memcmp(world->real[i] + begin, world->copy[i].bytes + begin, ranges[i].size - begin))
+            continue;
+        while (!memcmp(world->real[i] + begin, world->copy[i].bytes + begin, 8))
+            begin += 8;
+        return world_disagree(world, "memory at 0x%llx: %016llx, the oracle has %016llx",
+                              (unsigned long long)(ranges[i].gpa + begin),
+                              *(unsigned long long *)(world->real[i] + begin),
+                              *(unsigned long long *)(world->copy[i].bytes + begin));
+    }
+    return true;
+}
+
+/* Anywhere but where the queue is. */
+static void run_store(struct world *world, uint64_t gpa, uint64_t value)
+{
+    uint8_t *real = world_at(world, gpa & ~UINT64_C(7));
+
+    gpa &= ~UINT64_C(7);
+    if (!real || gpa < WORLD_TABLES)
+        return;
+    world_changes_note(world, gpa, value);
+    __atomic_store_n((uint64_t *)real, value, __ATOMIC_RELAXED);
+    memcpy(oracle_memory(&world->oracle, gpa, 8, NULL), &value, sizeof(value));
+}
+
+/* What SRTP and TE drop by themselves nobody needs to announce (ESRTPS). */
+static bool run_mode(struct world *world, bool on, uint64_t rtaddr)
+{
+    uint32_t status = (viommu_mmio_read(world->unit, GSTS, 4) & TE) | QIE;
+
+    viommu_mmio_write(world->unit, RTADDR, 8, rtaddr);
+    viommu_mmio_write(world->unit, GCMD, 4, status | SRTP);
+    world->oracle.rtaddr = viommu_mmio_read(world->unit, RTADDR, 8);
+    world->oracle.enabled = on;
+    viommu_mmio_write(world->unit, GCMD, 4, QIE | (on ? TE : 0));
+    world_changes_clear(world);
+    world_copy_memory(world);
+    return true;
+}
+
+bool world_run(struct world *world, const struct op *op)
+{
+    switch (op->kind) {
+    case OP_STORE:
+        run_store(world, op->arg[0], op->arg[1]);
+        return true;
+    case OP_MODE:
+        return run_mode(world, op->arg[0], op->arg[1]);
+    case OP_SETTLE:
+        return world_settle(world, op->arg[0]);
+    case OP_INVALIDATE:
+        world_submit(world, op->arg[0], op->arg[1]);
+        return true;
+    case OP_DMA:
+        return world_dma(world, op);
+    }
+    return true;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine on which cases run: a unit with an emulated function (00:01.0) and one that is
+ * assigned from a simulated host (00:02.0), both under the same guest tables; and the oracle with
+ * its copy of memory. Running an operation tells whether everybody agreed.
+ */
+#ifndef RANDOM_WORLD_H
+#define RANDOM_WORLD_H
+
+#include <viommu.h>
+
+#include "case.h"
+#include "oracle.h"
+
+#define WORLD_RANGES 5
+
+/* Guest memory; queue and status of the guest's driver lie in the first pages. */
+#define WORLD_QUEUE   UINT64_C(0x2000)
+#define WORLD_STATUS  UINT64_C(0x4000)
+#define WORLD_TABLES  UINT64_C(0x10000) /* pages for tables, up to WORLD_DATA */
+#define WORLD_DATA    UINT64_C(0x80000) /* DMA writes reach nothing below; up to WORLD_LOW */
+#define WORLD_LOW     UINT64_C(0x100000)
+#define WORLD_ROM     UINT64_C(0x200000)
+#define WORLD_HIGH    UINT64_C(0x40000000)
+#define WORLD_NOWHERE UINT64_C(0x700000000)
+
+#define WORLD_EMULATED 8 /* requester IDs */
+#define WORLD_ASSIGNED 16
+
+/* The PASIDs that requests use. */
+extern const uint32_t world_pasids[];
+extern const size_t world_pasid_count;
+
+struct world_changes; /* settle.c: what was stored and not announced yet */
+
+struct world {
+    struct viommu_memory *memory;
+    struct viommu_dma_space *plain;
+    struct viommu_pci *pci;
+    struct viommu_pci_bus *bus;
+    struct viommu_pci_device *emulated, *assigned;
+    struct viommu *unit;
+    struct viommu_host *host;
+    struct viommu_soft_device *hardware;
+    struct viommu_assign *assign;
+    struct viommu_assigned_device *assignment; /* NULL: none */
+
+    uint8_t *real[WORLD_RANGES]; /* what the guest has */
+    struct oracle_memory copy[WORLD_RANGES];
+    struct oracle oracle;
+    bool scalable; /* ECAP.SMTS */
+    uint64_t queue_tail;
+    uint32_t waits;
+
+    struct world_changes *changes;
+    char log[256];                                 /* the last message of the unit */
+    char failure[512];                             /* what they disagreed about; empty: nothing */
+    uint64_t requests, compared, arrived, faulted; /* by DMA */
+};
+
+/* Begin anew with this machine. The world is zeroed before its first start; destroyed in the end.
+ */
+void world_start(struct world *world, const struct test_case *test);
+/* The same for a world that runs already, or is zeroed. */
+void world_restart(struct world *world, const struct test_case *test);
+void world_stop(struct world *world);
+
+/* Run one operation. False: they disagree, world->failure says about what. */
+bool world_run(struct world *world, const struct op *op);
+/* Whether real memory and the oracle's copy are alike. */
+bool world_memory_agrees(struct world *world);
+/* Let the copy be what the guest has. */
+void world_copy_memory(struct world *world);
+
+bool world_disagree(struct world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* dma.c */
+bool world_dma(struct world *world, const struct op *op);
+
+/* settle.c */
+struct world_changes *world_changes_create(void);
+void world_changes_destroy(struct world_changes *changes);
+void world_changes_clear(struct world *world);
+/* Before the guest stores value to gpa. */
+void world_changes_note(struct world *world, uint64_t gpa, uint64_t value);
+bool world_is_settled(const struct world *world);
+/* Announce what was stored; how: see settle.c. False: they disagree. */
+bool world_settle(struct world *world, uint64_t how);
+/* Descriptors of the invalidation queue. */
+void world_submit(struct world *world, uint64_t qw0, uint64_t qw1);
+/* A wait; false: it did not complete. */
+bool world_wait(struct world *world);
+void world_queue_start(struct world *world);
+
+/* The word at gpa of real memory, or NULL. */
+uint8_t *world_at(const struct world *world, uint64_t gpa);
+
+#endif
