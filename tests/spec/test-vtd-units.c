@@ -57,7 +57,7 @@ static struct viommu *unit_create(struct rig *rig, const char *properties, uint1
 {
     struct viommu_vtd_options options;
     struct viommu_error error;
-    struct viommu *viommu;
+    struct viommu *viommu = NULL;
 
     viommu_vtd_options_init(&options);
     options.memory = rig->machine.memory;
