@@ -17,6 +17,7 @@
 struct run_arguments {
     struct vmm_options options;
     const char *devices[DEVICES_MAX];
+    const char *viommus[VMM_UNITS_MAX];
     uint32_t given; /* a bit for each of run_options */
     bool help;
 };
@@ -70,6 +71,14 @@ static int add_device(struct run_arguments *arguments, const char *text, struct 
     return 0;
 }
 
+static int add_viommu(struct run_arguments *arguments, const char *text, struct viommu_error *err)
+{
+    if (arguments->options.viommu_count == VMM_UNITS_MAX)
+        return vmm_fail(err, EINVAL, "more than %u times --viommu; leave some out", VMM_UNITS_MAX);
+    arguments->viommus[arguments->options.viommu_count++] = text;
+    return 0;
+}
+
 /* One option: where its text goes, or the function that takes it. */
 struct run_option {
     const char *name;
@@ -90,8 +99,10 @@ static const struct run_option run_options[] = {
     {"append", "STRING", "the kernel's command line", TEXT(append)},
     {"memory", "SIZE", "RAM of the guest, 512M if not given", PARSE(parse_memory)},
     {"cpus", "N", "number of processors, 1 if not given", PARSE(parse_cpus)},
-    {"viommu", "vtd[,KEY=VALUE]...", "protect the PCI bus with a virtual IOMMU", TEXT(viommu)},
-    {"host", "soft[,profile=NAME]", "a simulated host to assign devices from", TEXT(host)},
+    {"viommu", "vtd[,KEY=VALUE]...", "a virtual IOMMU; may be repeated, see below",
+     PARSE(add_viommu)},
+    {"host", "soft[,KEY=VALUE]...", "a simulated host to assign devices from, see below",
+     TEXT(host)},
     {"device", "KIND[,KEY=VALUE]...", "add a PCI device; may be repeated", PARSE(add_device)},
     {"no-reboot", NULL, "end instead of starting anew when the guest resets",
      FLAG(options.no_reboot)},
@@ -124,6 +135,14 @@ static void print_help(void)
                  run_options[i].argument ? run_options[i].argument : "");
         printf("  %-30s %s\n", left, run_options[i].help);
     }
+    printf("\nKeys that place a vIOMMU (its properties: viommu(1)):\n"
+           "  segment=N              PCI segment, 0 if not given\n"
+           "  scope=02.0+03.0+...    the functions that are behind it\n"
+           "  all=on|off             all functions of the segment that no other unit names; on\n"
+           "                         without scope\n"
+           "  node=N                 NUMA node that it is near to\n"
+           "\nKeys of --host soft:\n"
+           "  profile=NAME, cache=hoard|none, iommus=N (1 if not given)\n");
     printf("\nDevices:\n");
     for (kind = vmm_device_kinds; kind->name; kind++)
         printf("  %s%s%s\n", kind->name, *kind->arguments ? "," : "", kind->arguments);
@@ -139,8 +158,11 @@ static int take_once(struct run_arguments *arguments, const struct run_option *o
 {
     uint32_t bit = 1u << (option - run_options);
 
-    if (arguments->given & bit && option->parse != add_device)
-        return vmm_fail(err, EINVAL, "--%s is given twice; only --device may be repeated",
+    bool repeats = option->parse == add_device || option->parse == add_viommu;
+
+    if (arguments->given & bit && !repeats)
+        return vmm_fail(err, EINVAL,
+                        "--%s is given twice; only --device and --viommu may be repeated",
                         option->name);
     arguments->given |= bit;
     return 0;
@@ -215,6 +237,7 @@ int cli_run(int argc, char **argv)
     int code;
 
     arguments.options.devices = arguments.devices;
+    arguments.options.viommus = arguments.viommus;
     if (parse(argc, argv, &arguments, &err)) {
         fprintf(stderr, "viommu run: %s\n", err.message);
         return CLI_EXIT_USAGE;

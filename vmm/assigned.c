@@ -62,20 +62,27 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
                         struct viommu_error *err)
 {
     struct vmm *vm = fn->vm;
-    char name[16];
+    char name[24];
     int ret;
 
     if (!vm->host || !vm->assign)
         return vmm_fail(err, EINVAL,
                         "%s: there is no host to assign it from: add --host soft to the command",
                         fn->id.name);
+    if (assigned->iommu >= vm->host_iommus)
+        return vmm_fail(
+            err, EINVAL,
+            "%s: iommu=%u is beyond the %u of the host, counted from 0; give it more by "
+            "--host soft,iommus=%u",
+            fn->id.name, assigned->iommu, vm->host_iommus, assigned->iommu + 1);
     assigned->dma.read = assigned_read;
     assigned->dma.write = assigned_write;
     assigned->dma.read_request = assigned_read_request;
     assigned->dma.write_request = assigned_write_request;
     assigned->fn = fn;
-    snprintf(name, sizeof(name), "0000:%02x:%02x.%x", HOST_BUS, fn->devfn >> 3, fn->devfn & 7);
-    ret = viommu_soft_device_add(vm->host, name, 0, &assigned->device, err);
+    snprintf(name, sizeof(name), "%04x:%02x:%02x.%x", fn->id.segment, HOST_BUS, fn->devfn >> 3,
+             fn->devfn & 7);
+    ret = viommu_soft_device_add(vm->host, name, assigned->iommu, &assigned->device, err);
     if (ret)
         return ret;
     ret = viommu_assign_attach(vm->assign, fn->viommu, name, &assigned->attachment, err);

@@ -16,6 +16,7 @@ struct vmm_pci_function;
 struct vmm_assigned {
     struct vmm_dma dma; /* through the host's IOMMU; refused without bus mastering */
     struct vmm_pci_function *fn;
+    unsigned int iommu; /* of the host, that the device is behind; set before it is attached */
     struct viommu_soft_device *device;
     struct viommu_assigned_device *attachment;
 };
@@ -23,7 +24,7 @@ struct vmm_assigned {
 /*
  * Plug a device into the machine's simulated host and attach it as the guest's function `fn`,
  * which has been initialized. The sentence of a refusal is the library's, with every mismatch.
- * -EINVAL: the machine has no host, or one that is not simulated. Undo with
+ * -EINVAL: the machine has no host, one that is not simulated, or without this IOMMU. Undo with
  * vmm_assigned_detach(), which also takes a structure of zeros.
  */
 int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,

@@ -81,9 +81,10 @@ size_t vmm_memory_map(const struct vmm *vm, struct vmm_memory_entry entries[VMM_
         {0, VMM_BIOS_RAM_END, VMM_MEMORY_RAM},
         {VMM_BIOS_RAM_END, 0xa0000 - VMM_BIOS_RAM_END, VMM_MEMORY_RESERVED},
         {VMM_ACPI_BASE, VMM_ACPI_SIZE, VMM_MEMORY_RESERVED},
-        {VMM_HIGH_LOAD, vm->ram.low_size - VMM_HIGH_LOAD, VMM_MEMORY_RAM},
-        {VMM_ECAM_BASE, (uint64_t)VMM_ECAM_BUSES << 20, VMM_MEMORY_RESERVED},
-        {VMM_VIOMMU_BASE, PAGE_SIZE_4K, VMM_MEMORY_RESERVED},
+        {VMM_HIGH_LOAD, vmm_low_ram_end(vm) - VMM_HIGH_LOAD, VMM_MEMORY_RAM},
+        {vmm_low_ram_end(vm), vm->ram.low_size - vmm_low_ram_end(vm), VMM_MEMORY_RESERVED},
+        {VMM_ECAM_BASE, VMM_SEGMENTS_MAX * VMM_ECAM_SIZE, VMM_MEMORY_RESERVED},
+        {VMM_VIOMMU_BASE, VMM_UNITS_MAX * VMM_VIOMMU_STRIDE, VMM_MEMORY_RESERVED},
         {VMM_HIGH_RAM_BASE, vm->ram.size - vm->ram.low_size, VMM_MEMORY_RAM},
     };
     size_t count = 0;
@@ -124,8 +125,8 @@ int vmm_boot_initrd(struct vmm *vm, uint64_t floor, uint64_t limit, uint64_t *ad
     ret = vmm_file_read(&file, "initrd", vm->options->initrd, err);
     if (ret)
         return ret;
-    if (limit > vm->ram.low_size)
-        limit = vm->ram.low_size;
+    if (limit > vmm_low_ram_end(vm))
+        limit = vmm_low_ram_end(vm);
     if (file.size > limit || ((limit - file.size) & ~(PAGE_SIZE_4K - 1)) < floor) {
         ret = vmm_fail(err, ENOSPC,
                        "the initrd '%s' (%llu KiB) does not fit behind the kernel in %llu MiB of "

@@ -40,7 +40,7 @@ struct vmm_memory_entry {
     uint64_t size;
     enum vmm_memory_type type;
 };
-#define VMM_MEMORY_ENTRIES 8
+#define VMM_MEMORY_ENTRIES 9
 
 /* The guest's memory map, in ascending order; returns the number of entries. */
 size_t vmm_memory_map(const struct vmm *vm, struct vmm_memory_entry entries[VMM_MEMORY_ENTRIES]);

@@ -76,12 +76,12 @@ static int place_initrd(struct vmm_boot *boot, struct setup_header *header,
     uint64_t address, size;
     int ret;
 
-    if (floor > boot->vm->ram.low_size)
+    if (floor > vmm_low_ram_end(boot->vm))
         return vmm_fail(err, ENOSPC,
                         "the kernel '%s' needs %llu MiB of RAM to start and has %llu; give more "
                         "with --memory",
                         boot->kernel.path, (unsigned long long)(floor >> 20),
-                        (unsigned long long)(boot->vm->ram.low_size >> 20));
+                        (unsigned long long)(vmm_low_ram_end(boot->vm) >> 20));
     ret = vmm_boot_initrd(boot->vm, floor, (uint64_t)header->initrd_addr_max + 1, &address, &size,
                           err);
     header->ramdisk_image = (uint32_t)address;

@@ -14,7 +14,7 @@ struct vmm;
  * A device kind. `create` gets what follows "KIND," on the command line ("" without arguments),
  * makes the device and registers its PCI function; on failure it leaves nothing behind, returns a
  * negative errno and fills `err` with one sentence. Called before the first vCPU thread exists,
- * with vm->memory, vm->viommu_pci, vm->viommu and vm->host ready.
+ * with vm->memory, vm->viommu_pci, vm->units and vm->host ready.
  */
 struct vmm_device_kind {
     const char *name;

@@ -20,6 +20,18 @@ struct edu_function {
 struct edu_options {
     bool assigned;
     uint64_t dma_mask;
+    uint64_t segment;
+    uint64_t iommu; /* of the host, when assigned */
+    uint64_t rmrr;  /* bytes of memory of its own */
+};
+
+enum {
+    KEY_ASSIGN,
+    KEY_DMA_MASK,
+    KEY_SEGMENT,
+    KEY_IOMMU,
+    KEY_RMRR,
+    KEY_COUNT
 };
 
 static struct edu_function *edu_function(struct vmm_pci_function *fn)
@@ -94,23 +106,40 @@ static const struct vmm_pci_identity edu_identity = {
 
 static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct viommu_error *err)
 {
-    const struct vmm_key *assign = &keys[0];
+    const struct vmm_key *assign = &keys[KEY_ASSIGN];
+    int ret;
 
     if (assign->value && strcmp(assign->value, "soft") != 0)
         return vmm_fail(err, EINVAL,
                         "edu: assign=%s is not known; assign=soft takes it from the simulated host",
                         assign->value);
     options->assigned = assign->value != NULL;
-    return vmm_key_number("edu", &keys[1], 0xfff, UINT64_MAX, &options->dma_mask, err);
+    if (keys[KEY_IOMMU].value && !options->assigned)
+        return vmm_fail(err, EINVAL,
+                        "edu: iommu=%s is of the host that it is assigned from; add assign=soft",
+                        keys[KEY_IOMMU].value);
+    ret = vmm_key_number("edu", &keys[KEY_DMA_MASK], 0xfff, UINT64_MAX, &options->dma_mask, err);
+    if (!ret)
+        ret = vmm_key_number("edu", &keys[KEY_SEGMENT], 0, VMM_SEGMENTS_MAX - 1, &options->segment,
+                             err);
+    if (!ret)
+        ret = vmm_key_number("edu", &keys[KEY_IOMMU], 0, UINT16_MAX, &options->iommu, err);
+    return ret ? ret
+               : vmm_key_number("edu", &keys[KEY_RMRR], 4096, VMM_RESERVED_SIZE_MAX, &options->rmrr,
+                                err);
 }
 
 static int parse_options(const char *arguments, struct edu_options *options,
                          struct viommu_error *err)
 {
-    struct vmm_key keys[] = {{"assign", NULL}, {"dma-mask", NULL}, {NULL, NULL}};
+    struct vmm_key keys[KEY_COUNT + 1] = {
+        [KEY_ASSIGN] = {"assign", NULL},   [KEY_DMA_MASK] = {"dma-mask", NULL},
+        [KEY_SEGMENT] = {"segment", NULL}, [KEY_IOMMU] = {"iommu", NULL},
+        [KEY_RMRR] = {"rmrr", NULL},       [KEY_COUNT] = {NULL, NULL},
+    };
     int ret = vmm_keys_parse("edu", arguments, keys, err);
 
-    options->dma_mask = VMM_EDU_DMA_MASK_DEFAULT;
+    *options = (struct edu_options){.dma_mask = VMM_EDU_DMA_MASK_DEFAULT};
     if (!ret)
         ret = parse_keys(keys, options, err);
     vmm_keys_free(keys);
@@ -120,6 +149,7 @@ static int parse_options(const char *arguments, struct edu_options *options,
 static int connect_dma(struct edu_function *device, const struct edu_options *options,
                        struct viommu_error *err)
 {
+    device->assigned.iommu = (unsigned int)options->iommu;
     if (options->assigned)
         return vmm_assigned_attach(&device->assigned, &device->fn, err);
     return vmm_function_dma_init(&device->emulated, &device->fn, err);
@@ -128,18 +158,24 @@ static int connect_dma(struct edu_function *device, const struct edu_options *op
 static int build_function(struct edu_function *device, struct vmm *vm,
                           const struct edu_options *options, struct viommu_error *err)
 {
-    int ret =
-        vmm_pci_function_init(&device->fn, vm, VMM_PCI_DEVFN_ANY, &edu_identity, &edu_pci_ops, err);
+    struct vmm_pci_identity identity = edu_identity;
+    uint64_t base;
+    int ret;
 
+    identity.segment = (uint16_t)options->segment;
+    ret = vmm_pci_function_init(&device->fn, vm, VMM_PCI_DEVFN_ANY, &identity, &edu_pci_ops, err);
     if (ret)
         return ret;
     vmm_pci_add_bar(&device->fn, 0, VMM_PCI_BAR_MEM32, VMM_EDU_BAR_SIZE);
     vmm_pci_add_msi(&device->fn, 1);
     ret = connect_dma(device, options, err);
+    if (!ret && options->rmrr)
+        ret = vmm_reserve(&device->fn, options->rmrr, &base, err);
     if (!ret)
         ret = vmm_pci_register(&device->fn, err);
     if (ret) {
         vmm_assigned_detach(&device->assigned);
+        vmm_unreserve(&device->fn);
         vmm_pci_function_fini(&device->fn);
     }
     return ret;

@@ -7,9 +7,12 @@
 
 struct vmm;
 
-#define VMM_EDU_ARGUMENTS "assign=soft,dma-mask=MASK"
+#define VMM_EDU_ARGUMENTS "assign=soft,iommu=N,segment=N,rmrr=SIZE,dma-mask=MASK"
 
-/* --device edu[,assign=soft][,dma-mask=MASK]; see struct vmm_device_kind. */
+/*
+ * --device edu[,KEY=VALUE]...; see struct vmm_device_kind. rmrr: bytes of memory that are mapped
+ * for it one to one whatever the driver does.
+ */
 int vmm_edu_create(struct vmm *vm, const char *arguments, struct viommu_error *err);
 
 #endif

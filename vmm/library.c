@@ -2,6 +2,7 @@
 #include "library.h"
 #include "device.h"
 #include "irq.h"
+#include "key_values.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ static void print_log(void *opaque, enum viommu_log_level level, const char *mes
     (void)opaque;
     fprintf(stderr, "viommu: %s: %s\n", name, message);
 }
+
+#define HOST_IOMMUS_MAX 64u
 
 static const struct viommu_log log_to_stderr = {.fn = print_log, .level = VIOMMU_LOG_WARNING};
 
@@ -47,30 +50,19 @@ static int create_topology(struct vmm *vm, struct viommu_error *err)
     ret = viommu_dma_space_create_plain(&vm->plain, vm->memory, err);
     if (!ret)
         ret = viommu_pci_create(&vm->viommu_pci, vm->plain, err);
-    if (!ret)
-        ret = viommu_pci_root_bus_add(vm->viommu_pci, 0, 0, &vm->viommu_bus, err);
+    for (uint16_t i = 0; i < VMM_SEGMENTS_MAX && !ret; i++)
+        ret = viommu_pci_root_bus_add(vm->viommu_pci, i, 0, &vm->viommu_buses[i], err);
     return ret;
 }
-
-static uint64_t registers_read(void *opaque, uint64_t offset, unsigned int size)
-{
-    return viommu_mmio_read(opaque, offset, size);
-}
-
-static void registers_write(void *opaque, uint64_t offset, unsigned int size, uint64_t value)
-{
-    viommu_mmio_write(opaque, offset, size, value);
-}
-
-static const struct vmm_bus_ops register_ops = {registers_read, registers_write};
 
 static void send_msi(void *opaque, uint64_t address, uint32_t data)
 {
     vmm_irq_msi(opaque, address, data, VMM_VIOMMU_REQUESTER_ID);
 }
 
-static int create_vtd(struct vmm *vm, const char *properties, struct viommu_error *err)
+static int create_unit(struct vmm *vm, const char *properties, struct viommu_error *err)
 {
+    struct vmm_unit *unit = &vm->units[vm->unit_count];
     struct viommu_vtd_options options;
     int ret;
 
@@ -82,8 +74,21 @@ static int create_vtd(struct vmm *vm, const char *properties, struct viommu_erro
     options.log = log_to_stderr;
     options.msi = send_msi;
     options.msi_opaque = vm;
-    options.mmio_base = VMM_VIOMMU_BASE;
-    return viommu_vtd_create(&vm->viommu, &options, err);
+    options.mmio_base = unit->base;
+    options.segment = unit->segment;
+    ret = viommu_vtd_create(&unit->viommu, &options, err);
+    return ret ? ret : vmm_unit_add(vm, err);
+}
+
+static int create_vtd(struct vmm *vm, const char *text, struct viommu_error *err)
+{
+    char *properties;
+    int ret = vmm_unit_parse(vm, text, &properties, err);
+
+    if (!ret)
+        ret = create_unit(vm, properties, err);
+    free(properties);
+    return ret;
 }
 
 static int parse_cache(const char *text, enum viommu_soft_cache *cache, struct viommu_error *err)
@@ -100,12 +105,16 @@ static int parse_cache(const char *text, enum viommu_soft_cache *cache, struct v
 static int create_soft(struct vmm *vm, const char *text, struct viommu_error *err)
 {
     struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
-    struct vmm_key keys[] = {{"profile", NULL}, {"cache", NULL}, {NULL, NULL}};
+    struct vmm_key keys[] = {{"profile", NULL}, {"cache", NULL}, {"iommus", NULL}, {NULL, NULL}};
+    uint64_t iommus = 1;
     int ret;
 
     ret = vmm_keys_parse("--host soft", text, keys, err);
     if (!ret)
         ret = parse_cache(keys[1].value, &options.cache, err);
+    if (!ret)
+        ret = vmm_key_number("--host soft", &keys[2], 1, HOST_IOMMUS_MAX, &iommus, err);
+    vm->host_iommus = (unsigned int)iommus;
     if (!ret) {
         options.profile = keys[0].value;
         options.log = log_to_stderr;
@@ -143,22 +152,6 @@ static int create_kind(struct vmm *vm, const char *option, const struct kind *ki
                     kinds[0].name);
 }
 
-static int put_on_bus(struct vmm *vm, struct viommu_error *err)
-{
-    int ret;
-
-    if (!vm->viommu)
-        return 0;
-    ret = viommu_protect_bus(vm->viommu, vm->viommu_bus, err);
-    if (ret)
-        return ret;
-    ret = vmm_bus_add(&vm->mmio, VMM_VIOMMU_BASE, viommu_mmio_size(vm->viommu), &register_ops,
-                      vm->viommu);
-    return ret ? vmm_fail(err, -ret, "cannot put the vIOMMU's registers at 0x%llx",
-                          (unsigned long long)VMM_VIOMMU_BASE)
-               : 0;
-}
-
 int vmm_library_create(struct vmm *vm, struct viommu_error *err)
 {
     int ret;
@@ -166,10 +159,8 @@ int vmm_library_create(struct vmm *vm, struct viommu_error *err)
     ret = create_memory(vm, err);
     if (!ret)
         ret = create_topology(vm, err);
-    if (!ret)
-        ret = create_kind(vm, "--viommu", models, vm->options->viommu, err);
-    if (!ret)
-        ret = put_on_bus(vm, err);
+    for (size_t i = 0; i < vm->options->viommu_count && !ret; i++)
+        ret = create_kind(vm, "--viommu", models, vm->options->viommus[i], err);
     if (!ret)
         ret = create_kind(vm, "--host", hosts, vm->options->host, err);
     return ret;
@@ -177,24 +168,22 @@ int vmm_library_create(struct vmm *vm, struct viommu_error *err)
 
 void vmm_library_reset(struct vmm *vm)
 {
-    if (vm->viommu)
-        viommu_reset(vm->viommu);
+    for (size_t i = 0; i < vm->unit_count; i++)
+        viommu_reset(vm->units[i].viommu);
 }
 
 void vmm_library_destroy(struct vmm *vm)
 {
     viommu_assign_destroy(vm->assign);
     viommu_host_destroy(vm->host);
-    if (vm->viommu)
-        viommu_pci_bus_set_iommu(vm->viommu_bus, NULL, NULL, NULL);
+    vmm_units_release_buses(vm);
     viommu_pci_destroy(vm->viommu_pci);
-    viommu_destroy(vm->viommu);
+    vmm_units_destroy(vm);
     viommu_dma_space_destroy(vm->plain);
     viommu_memory_destroy(vm->memory);
     vm->assign = NULL;
     vm->host = NULL;
     vm->viommu_pci = NULL;
-    vm->viommu = NULL;
     vm->plain = NULL;
     vm->memory = NULL;
 }
@@ -254,16 +243,39 @@ static void print_counters(const char *prefix, const struct counter *counters, s
     }
 }
 
+#define VIOMMU_COUNTERS (sizeof(viommu_counters) / sizeof(viommu_counters[0]))
+
+static void add_counters(struct viommu_stats *sum, const struct viommu_stats *stats)
+{
+    for (size_t i = 0; i < VIOMMU_COUNTERS; i++) {
+        uint64_t *total = (uint64_t *)((char *)sum + viommu_counters[i].offset);
+
+        *total += *(const uint64_t *)((const char *)stats + viommu_counters[i].offset);
+    }
+}
+
+/* Of each unit, when there are several, and of all together. */
+static void print_units(struct vmm *vm)
+{
+    struct viommu_stats sum = {.size = sizeof(sum)}, stats = {.size = sizeof(stats)};
+    char prefix[16];
+
+    for (size_t i = 0; i < vm->unit_count; i++) {
+        viommu_get_stats(vm->units[i].viommu, &stats);
+        add_counters(&sum, &stats);
+        snprintf(prefix, sizeof(prefix), "viommu%zu", i);
+        if (vm->unit_count > 1)
+            print_counters(prefix, viommu_counters, VIOMMU_COUNTERS, &stats);
+    }
+    if (vm->unit_count)
+        print_counters("viommu", viommu_counters, VIOMMU_COUNTERS, &sum);
+}
+
 void vmm_library_print_stats(struct vmm *vm)
 {
-    struct viommu_stats stats = {.size = sizeof(stats)};
     struct viommu_soft_census census = {.size = sizeof(census)};
 
-    if (vm->viommu) {
-        viommu_get_stats(vm->viommu, &stats);
-        print_counters("viommu", viommu_counters,
-                       sizeof(viommu_counters) / sizeof(viommu_counters[0]), &stats);
-    }
+    print_units(vm);
     if (vm->host) {
         viommu_soft_get_census(vm->host, &census);
         print_counters("host", host_counters, sizeof(host_counters) / sizeof(host_counters[0]),

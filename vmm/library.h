@@ -9,7 +9,7 @@
 
 struct vmm;
 
-/* Create what --viommu and --host ask for; the root bus exists and is protected afterwards. */
+/* Create what --viommu and --host ask for; the root buses exist and are protected afterwards. */
 int vmm_library_create(struct vmm *vm, struct viommu_error *err);
 
 /* Reset the machine's IOMMUs; the devices are quiet already. All attachments stay. */
@@ -18,7 +18,7 @@ void vmm_library_reset(struct vmm *vm);
 /* After all devices are gone. */
 void vmm_library_destroy(struct vmm *vm);
 
-/* --stats: every counter of the vIOMMU and of the host, to standard error. */
+/* --stats: every counter of the vIOMMUs and of the host, to standard error. */
 void vmm_library_print_stats(struct vmm *vm);
 
 #endif

@@ -175,7 +175,7 @@ static int write_info(struct vmm_boot *boot, uint32_t modules, struct viommu_err
         .flags =
             INFO_MEMORY | INFO_COMMAND_LINE | INFO_MODULES | INFO_MEMORY_MAP | INFO_LOADER_NAME,
         .mem_lower = VMM_BIOS_RAM_END / 1024,
-        .mem_upper = (uint32_t)((vm->ram.low_size - VMM_HIGH_LOAD) / 1024),
+        .mem_upper = (uint32_t)((vmm_low_ram_end(vm) - VMM_HIGH_LOAD) / 1024),
         .cmdline = VMM_BOOT_COMMAND_LINE,
         .mods_count = modules,
         .mods_addr = VMM_BOOT_MODULES,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The PCI host bridge and what all PCI functions share: configuration space (ECAM and ports
- * CF8/CFC), BARs, capabilities, MSI, MSI-X and INTx. One root bus, number 0.
+ * CF8/CFC), BARs, capabilities, MSI, MSI-X and INTx. Each segment has one root bus, number 0;
+ * segments other than 0 have neither ports CF8/CFC nor I/O BARs.
  *
  * A device model embeds struct vmm_pci_function in its own structure and finds itself again with
  * vmm_container_of(). In order: vmm_pci_function_init(), the vmm_pci_add_*() calls, then
@@ -25,6 +26,7 @@
 
 struct vmm;
 struct vmm_pci_function;
+struct vmm_pci_segment;
 
 #define vmm_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -72,6 +74,7 @@ struct vmm_pci_identity {
     uint8_t revision;
     uint8_t interrupt_pin; /* 0 none, 1 INTA# */
     bool express;          /* a PCIe root-complex integrated endpoint, with function-level reset */
+    uint16_t segment;      /* where it shall be, below VMM_SEGMENTS_MAX */
 };
 
 enum vmm_pci_bar_type {
@@ -109,6 +112,7 @@ struct vmm_pci_function {
     struct vmm *vm;
     struct vmm_pci_identity id;
     const struct vmm_pci_ops *ops;
+    struct vmm_pci_segment *segment;
     uint8_t devfn;
     /*
      * The library's view of this function, for DMA. NULL until vmm_pci_function_init() has
@@ -137,8 +141,9 @@ struct vmm_pci_function {
 };
 
 /*
- * Begin a function on the root bus at `devfn`, or at the first free slot with VMM_PCI_DEVFN_ANY.
- * Creates fn->viommu. Errors: -EBUSY the slot is taken, -ENOSPC no slot is free, -ENOMEM.
+ * Begin a function on the root bus of id->segment at `devfn`, or at the first free slot with
+ * VMM_PCI_DEVFN_ANY. Creates the segment with its first function, and fn->viommu, which is behind
+ * its vIOMMU from now on. Errors: -EBUSY the slot is taken, -ENOSPC no slot is free, -ENOMEM.
  */
 int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn,
                           const struct vmm_pci_identity *id, const struct vmm_pci_ops *ops,

@@ -56,6 +56,7 @@ static uint64_t take(uint64_t *next, uint64_t end, uint64_t size)
 
 static int assign_bar(struct vmm_pci_host *pci, struct vmm_pci_bar *bar, struct viommu_error *err)
 {
+    struct vmm_pci_segment *segment = bar->fn->segment;
     const char *what = bar->type == VMM_PCI_BAR_IO ? "I/O ports" : "memory below 4 GiB";
     unsigned int at = bar_register(bar);
     uint64_t size = bar->size;
@@ -68,7 +69,7 @@ static int assign_bar(struct vmm_pci_host *pci, struct vmm_pci_bar *bar, struct 
     } else {
         /* A page of its own, so that a guest can give the BAR to a process. */
         size = size < PAGE_SIZE_4K ? PAGE_SIZE_4K : size;
-        address = take(&pci->next_memory, VMM_PCI_WINDOW_END + 1, size);
+        address = take(&segment->next_memory, segment->memory_end, size);
     }
     if (!address)
         return vmm_fail(err, ENOSPC, "no room for BAR %u of %s: 0x%llx bytes of %s",
@@ -166,6 +167,6 @@ void vmm_pci_bars_update(struct vmm_pci_function *fn)
         bar_unmap(&fn->bars[i]);
     for (k = 0; k < pci->count; k++) {
         for (i = 0; i < VMM_PCI_BARS; i++)
-            bar_map(&pci->functions[pci->order[k]]->bars[i]);
+            bar_map(&pci->functions[k]->bars[i]);
     }
 }

@@ -41,22 +41,23 @@ uint32_t vmm_pci_get32(const uint8_t *space, unsigned int offset)
     return vmm_pci_get16(space, offset) | (uint32_t)vmm_pci_get16(space, offset + 2) << 16;
 }
 
-static int choose_devfn(struct vmm_pci_host *pci, int wanted, const char *name,
+static int choose_devfn(const struct vmm_pci_segment *segment, int wanted, const char *name,
                         struct viommu_error *err)
 {
     int devfn;
 
     if (wanted >= 0) {
-        if (wanted >= (int)PCI_DEVFNS || pci->functions[wanted])
-            return vmm_fail(err, EBUSY, "the place 00:%02x.%d for %s is taken", wanted >> 3,
-                            wanted & 7, name);
+        if (wanted >= (int)PCI_DEVFNS || segment->functions[wanted])
+            return vmm_fail(err, EBUSY, "the place %04x:00:%02x.%d for %s is taken",
+                            segment->number, wanted >> 3, wanted & 7, name);
         return wanted;
     }
     for (devfn = 0; devfn < (int)PCI_DEVFNS; devfn += 8) {
-        if (!pci->functions[devfn])
+        if (!segment->functions[devfn])
             return devfn;
     }
-    return vmm_fail(err, ENOSPC, "no free slot on the PCI root bus for %s; it has 32", name);
+    return vmm_fail(err, ENOSPC, "no free slot on the root bus of segment %u for %s; it has 32",
+                    segment->number, name);
 }
 
 static int allocate_spaces(struct vmm_pci_function *fn, struct viommu_error *err)
@@ -108,9 +109,12 @@ static void add_express(struct vmm_pci_function *fn)
 static int add_to_topology(struct vmm_pci_function *fn, struct viommu_error *err)
 {
     struct viommu_pci_device_options options = VIOMMU_PCI_DEVICE_OPTIONS_INIT;
+    int ret;
 
     options.name = fn->id.name;
-    return viommu_pci_device_add(fn->vm->viommu_bus, fn->devfn, &options, &fn->viommu, err);
+    ret = viommu_pci_device_add(fn->vm->viommu_buses[fn->id.segment], fn->devfn, &options,
+                                &fn->viommu, err);
+    return ret ? ret : vmm_units_place(fn, err);
 }
 
 int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn,
@@ -123,7 +127,10 @@ int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn
     fn->vm = vm;
     fn->id = *id;
     fn->ops = ops;
-    ret = choose_devfn(vm->pci, devfn, id->name, err);
+    fn->segment = vmm_pci_segment_get(vm, id->segment, err);
+    if (!fn->segment)
+        return -ENOMEM;
+    ret = choose_devfn(fn->segment, devfn, id->name, err);
     if (ret < 0)
         return ret;
     fn->devfn = (uint8_t)ret;
@@ -185,9 +192,9 @@ uint16_t vmm_pci_add_extended_capability(struct vmm_pci_function *fn, uint16_t i
 }
 
 /* Function 0 tells whether there are others (PCI 3.0, 6.2.1). */
-static void mark_multifunction(struct vmm_pci_host *pci, unsigned int slot)
+static void mark_multifunction(struct vmm_pci_segment *segment, unsigned int slot)
 {
-    struct vmm_pci_function **functions = &pci->functions[slot << 3];
+    struct vmm_pci_function **functions = &segment->functions[slot << 3];
     unsigned int i;
 
     for (i = 1; i < 8; i++) {
@@ -213,9 +220,9 @@ int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
     if (ret)
         return ret;
     pthread_mutex_lock(&pci->lock);
-    pci->functions[fn->devfn] = fn;
-    pci->order[pci->count++] = fn->devfn;
-    mark_multifunction(pci, fn->devfn >> 3);
+    fn->segment->functions[fn->devfn] = fn;
+    pci->functions[pci->count++] = fn;
+    mark_multifunction(fn->segment, fn->devfn >> 3);
     fn->registered = true;
     enable_function(fn);
     pthread_mutex_unlock(&pci->lock);

@@ -18,16 +18,16 @@
 #define ADDRESS_ENABLE   (1u << 31)
 #define ADDRESS_WRITABLE 0x80fffffcu
 
-static struct vmm_pci_function *find_function(struct vmm_pci_host *pci, unsigned int bus,
-                                              unsigned int devfn)
+static struct vmm_pci_function *find_function(const struct vmm_pci_segment *segment,
+                                              unsigned int bus, unsigned int devfn)
 {
-    return bus == 0 ? pci->functions[devfn] : NULL;
+    return bus == 0 ? segment->functions[devfn] : NULL;
 }
 
-static uint64_t config_read(struct vmm_pci_host *pci, unsigned int bus, unsigned int devfn,
-                            unsigned int offset, unsigned int size)
+static uint64_t config_read(const struct vmm_pci_segment *segment, unsigned int bus,
+                            unsigned int devfn, unsigned int offset, unsigned int size)
 {
-    struct vmm_pci_function *fn = find_function(pci, bus, devfn);
+    struct vmm_pci_function *fn = find_function(segment, bus, devfn);
     uint64_t value;
 
     if (!fn || offset + size > VMM_PCI_CONFIG_SIZE)
@@ -38,10 +38,10 @@ static uint64_t config_read(struct vmm_pci_host *pci, unsigned int bus, unsigned
     return value;
 }
 
-static void config_write(struct vmm_pci_host *pci, unsigned int bus, unsigned int devfn,
-                         unsigned int offset, unsigned int size, uint64_t value)
+static void config_write(const struct vmm_pci_segment *segment, unsigned int bus,
+                         unsigned int devfn, unsigned int offset, unsigned int size, uint64_t value)
 {
-    struct vmm_pci_function *fn = find_function(pci, bus, devfn);
+    struct vmm_pci_function *fn = find_function(segment, bus, devfn);
 
     if (!fn || offset + size > VMM_PCI_CONFIG_SIZE)
         return;
@@ -83,7 +83,7 @@ static uint64_t port_read(void *opaque, uint64_t offset, unsigned int size)
         return address;
     if (offset < DATA_OFFSET || !(address & ADDRESS_ENABLE))
         return UINT64_MAX;
-    return config_read(pci, (address >> 16) & 0xff, (address >> 8) & 0xff,
+    return config_read(pci->segments[0], (address >> 16) & 0xff, (address >> 8) & 0xff,
                        (address & 0xfc) + (unsigned int)(offset - DATA_OFFSET), size);
 }
 
@@ -102,7 +102,7 @@ static void port_write(void *opaque, uint64_t offset, unsigned int size, uint64_
     } else if (offset >= DATA_OFFSET) {
         address = get_address(pci);
         if (address & ADDRESS_ENABLE)
-            config_write(pci, (address >> 16) & 0xff, (address >> 8) & 0xff,
+            config_write(pci->segments[0], (address >> 16) & 0xff, (address >> 8) & 0xff,
                          (address & 0xfc) + (unsigned int)(offset - DATA_OFFSET), size, value);
     }
 }
@@ -119,6 +119,72 @@ static const struct vmm_pci_identity bridge_identity = {
     .class_code = 0x060000,
 };
 
+/* Memory BARs of segment 0 lie in the window below 4 GiB, those of the others in one each. */
+static void set_window(struct vmm_pci_segment *segment)
+{
+    segment->next_memory = VMM_PCI_WINDOW_BASE;
+    segment->memory_end = VMM_PCI_WINDOW_END + 1;
+    if (!segment->number)
+        return;
+    segment->next_memory = VMM_FAR_WINDOW_BASE + (segment->number - 1) * VMM_FAR_WINDOW_SIZE;
+    segment->memory_end = segment->next_memory + VMM_FAR_WINDOW_SIZE;
+}
+
+static int fill_segment(struct vmm_pci_segment *segment, struct viommu_error *err)
+{
+    struct vmm_pci_identity identity = bridge_identity;
+    struct vmm *vm = segment->host->vm;
+    int ret;
+
+    identity.segment = segment->number;
+    ret = vmm_pci_function_init(&segment->bridge, vm, 0, &identity, &bridge_ops, err);
+    if (ret)
+        return ret;
+    ret = vmm_pci_register(&segment->bridge, err);
+    if (ret) {
+        vmm_pci_function_fini(&segment->bridge);
+        return ret;
+    }
+    ret = vmm_bus_add(&vm->mmio, VMM_ECAM_BASE + segment->number * VMM_ECAM_SIZE, VMM_ECAM_SIZE,
+                      &ecam_ops, segment);
+    return ret ? vmm_fail(err, -ret, "cannot put PCI segment %u on the bus", segment->number) : 0;
+}
+
+struct vmm_pci_segment *vmm_pci_segment_get(struct vmm *vm, unsigned int number,
+                                            struct viommu_error *err)
+{
+    struct vmm_pci_host *pci = vm->pci;
+    struct vmm_pci_segment *segment = pci->segments[number];
+
+    if (segment)
+        return segment;
+    segment = calloc(1, sizeof(*segment));
+    if (!segment) {
+        vmm_fail(err, ENOMEM, "out of memory for PCI segment %u", number);
+        return NULL;
+    }
+    segment->host = pci;
+    segment->number = (uint16_t)number;
+    set_window(segment);
+    pci->segments[number] = segment; /* and stays, whatever follows: its bridge may be registered */
+    return fill_segment(segment, err) ? NULL : segment;
+}
+
+bool vmm_pci_has_segment(const struct vmm *vm, unsigned int number)
+{
+    return vm->pci->segments[number];
+}
+
+struct vmm_pci_function *vmm_pci_next(const struct vmm *vm, const struct vmm_pci_function *fn)
+{
+    const struct vmm_pci_host *pci = vm->pci;
+    size_t i = 0;
+
+    while (fn && i < pci->count && pci->functions[i++] != fn)
+        ;
+    return i < pci->count ? pci->functions[i] : NULL;
+}
+
 int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_pci_host *pci = calloc(1, sizeof(*pci));
@@ -128,17 +194,11 @@ int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err)
         return vmm_fail(err, ENOMEM, "out of memory for the PCI host bridge");
     vm->pci = pci;
     pci->vm = vm;
-    pci->next_memory = VMM_PCI_WINDOW_BASE;
     pci->next_port = VMM_PCI_IO_BASE;
     pthread_mutex_init(&pci->lock, NULL);
-    ret = vmm_pci_function_init(&pci->bridge, vm, 0, &bridge_identity, &bridge_ops, err);
-    if (!ret)
-        ret = vmm_pci_register(&pci->bridge, err);
-    if (ret)
-        return ret;
-    ret = vmm_bus_add(&vm->mmio, VMM_ECAM_BASE, (uint64_t)VMM_ECAM_BUSES << 20, &ecam_ops, pci);
-    if (!ret)
-        ret = vmm_bus_add(&vm->pio, PORT_ADDRESS, PORT_COUNT, &port_ops, pci);
+    if (!vmm_pci_segment_get(vm, 0, err))
+        return -ENOMEM;
+    ret = vmm_bus_add(&vm->pio, PORT_ADDRESS, PORT_COUNT, &port_ops, pci);
     return ret ? vmm_fail(err, -ret, "cannot put the PCI host bridge on the buses") : 0;
 }
 
@@ -148,11 +208,13 @@ void vmm_pci_host_reset(struct vmm *vm)
     size_t i;
 
     for (i = 0; i < pci->count; i++)
-        vmm_pci_power_on(pci->functions[pci->order[i]]);
+        vmm_pci_power_on(pci->functions[i]);
     pthread_mutex_lock(&pci->lock);
     pci->config_address = 0;
     pthread_mutex_unlock(&pci->lock);
-    pci->next_memory = VMM_PCI_WINDOW_BASE;
+    for (i = 0; i < VMM_SEGMENTS_MAX; i++)
+        if (pci->segments[i])
+            set_window(pci->segments[i]);
     pci->next_port = VMM_PCI_IO_BASE;
 }
 
@@ -163,7 +225,7 @@ int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err)
     size_t i;
 
     for (i = 0; i < pci->count && !ret; i++)
-        ret = vmm_pci_start(pci->functions[pci->order[i]], err);
+        ret = vmm_pci_start(pci->functions[i], err);
     return ret;
 }
 
@@ -175,7 +237,7 @@ void vmm_pci_host_destroy(struct vmm *vm)
     if (!pci)
         return;
     while (pci->count) {
-        fn = pci->functions[pci->order[--pci->count]];
+        fn = pci->functions[--pci->count];
         if (fn->ops->stop)
             fn->ops->stop(fn);
         contents = *fn;
@@ -183,6 +245,8 @@ void vmm_pci_host_destroy(struct vmm *vm)
             fn->ops->destroy(fn);
         vmm_pci_function_fini(&contents);
     }
+    for (unsigned int i = 0; i < VMM_SEGMENTS_MAX; i++)
+        free(pci->segments[i]);
     pthread_mutex_destroy(&pci->lock);
     free(pci);
     vm->pci = NULL;

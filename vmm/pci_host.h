@@ -5,11 +5,13 @@
 #ifndef VMM_PCI_HOST_H
 #define VMM_PCI_HOST_H
 
+#include <stdbool.h>
 #include <viommu/error.h>
 
 struct vmm;
+struct vmm_pci_function;
 
-/* Create the host bridge and function 00:00.0, with ECAM and ports CF8/CFC; sets vm->pci. */
+/* Create the host bridge and function 0000:00:00.0, with ECAM and ports CF8/CFC; sets vm->pci. */
 int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err);
 
 /*
@@ -21,6 +23,12 @@ void vmm_pci_host_reset(struct vmm *vm);
 /* Give all BARs addresses and enable decoding and bus mastering, as firmware does and we at first.
  */
 int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err);
+
+/* Whether there are functions on this segment. Segment 0 always has the host bridge. */
+bool vmm_pci_has_segment(const struct vmm *vm, unsigned int number);
+
+/* The next function behind `fn` in the order of creation, NULL at the end; NULL begins. */
+struct vmm_pci_function *vmm_pci_next(const struct vmm *vm, const struct vmm_pci_function *fn);
 
 /* Destroy all functions, the last one first, and the host bridge. All vCPU threads are gone. */
 void vmm_pci_host_destroy(struct vmm *vm);

@@ -39,18 +39,30 @@
 #define PCI_CAPABILITY_EXPRESS 0x10u
 #define PCI_CAPABILITY_MSIX    0x11u
 
+/* A segment with its root bus. */
+struct vmm_pci_segment {
+    struct vmm_pci_host *host;
+    uint16_t number;
+    struct vmm_pci_function *functions[PCI_DEVFNS];
+    uint64_t next_memory;
+    uint64_t memory_end;            /* exclusive */
+    struct vmm_pci_function bridge; /* 00.0 */
+};
+
 struct vmm_pci_host {
     struct vmm *vm;
     pthread_mutex_t lock;
-    uint32_t config_address; /* port CF8 */
-    struct vmm_pci_function *functions[PCI_DEVFNS];
-    uint8_t order[PCI_DEVFNS]; /* devfns as they were registered */
+    uint32_t config_address;                                           /* port CF8 */
+    struct vmm_pci_segment *segments[VMM_SEGMENTS_MAX];                /* NULL: without a device */
+    struct vmm_pci_function *functions[VMM_SEGMENTS_MAX * PCI_DEVFNS]; /* as registered */
     size_t count;
-    uint64_t next_memory;
     uint32_t next_port;
     unsigned int line_users[VMM_GSI_PCI_COUNT]; /* functions that assert this INTx line */
-    struct vmm_pci_function bridge;             /* 00:00.0 */
 };
+
+/* pci_host.c: the segment, made with its host bridge when it is not there. NULL: see `err`. */
+struct vmm_pci_segment *vmm_pci_segment_get(struct vmm *vm, unsigned int number,
+                                            struct viommu_error *err);
 
 static inline bool vmm_pci_overlaps(unsigned int offset, unsigned int size, unsigned int start,
                                     unsigned int length)

@@ -199,7 +199,7 @@ void vmm_virtio_setup(struct vmm_virtio *virtio)
     virtio->device_features = virtio->options.features | FEATURE(VIRTIO_F_VERSION_1) |
                               FEATURE(VIRTIO_RING_F_EVENT_IDX) |
                               FEATURE(VIRTIO_RING_F_INDIRECT_DESC);
-    if (virtio->fn.vm->viommu && !virtio->options.untranslated)
+    if (vmm_unit_of(&virtio->fn) && !virtio->options.untranslated)
         virtio->device_features |= FEATURE(VIRTIO_F_ACCESS_PLATFORM);
     for (unsigned int i = 0; i < virtio->options.queue_count; i++)
         virtio->queues[i].dma = &virtio->dma.dma;

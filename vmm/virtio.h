@@ -37,6 +37,7 @@ struct vmm_virtio_ops {
 /* What a kind of device is made of; vmm_virtio_init() copies it, but not what it points to. */
 struct vmm_virtio_options {
     const struct vmm_pci_identity *identity;
+    uint16_t segment; /* instead of the identity's */
     const struct vmm_virtio_ops *ops;
     uint64_t features; /* of the kind itself; those of rings and transport are added */
     unsigned int queue_count;

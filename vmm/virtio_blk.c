@@ -294,6 +294,7 @@ struct blk_options {
     bool readonly;
     bool iommu;
     uint64_t queues;
+    uint64_t segment;
 };
 
 enum {
@@ -302,6 +303,7 @@ enum {
     KEY_SERIAL,
     KEY_QUEUES,
     KEY_IOMMU,
+    KEY_SEGMENT,
     KEY_COUNT
 };
 
@@ -325,6 +327,9 @@ static int parse_options(const struct vmm_key *keys, struct blk_options *options
     if (!ret)
         ret = vmm_key_number("virtio-blk", &keys[KEY_QUEUES], 1, VMM_VIRTIO_QUEUES_MAX,
                              &options->queues, err);
+    if (!ret)
+        ret = vmm_key_number("virtio-blk", &keys[KEY_SEGMENT], 0, VMM_SEGMENTS_MAX - 1,
+                             &options->segment, err);
     return ret;
 }
 
@@ -359,6 +364,7 @@ static int create(struct vmm *vm, const struct blk_options *options, struct viom
 {
     struct vmm_virtio_options virtio = {
         .identity = &blk_identity,
+        .segment = (uint16_t)options->segment,
         .ops = &blk_ops,
         .features = blk_features(options),
         .queue_count = (unsigned int)options->queues,
@@ -392,7 +398,8 @@ int vmm_virtio_blk_create(struct vmm *vm, const char *arguments, struct viommu_e
     struct vmm_key keys[KEY_COUNT + 1] = {
         [KEY_PATH] = {"path", NULL},     [KEY_READONLY] = {"readonly", NULL},
         [KEY_SERIAL] = {"serial", NULL}, [KEY_QUEUES] = {"num-queues", NULL},
-        [KEY_IOMMU] = {"iommu", NULL},   [KEY_COUNT] = {NULL, NULL},
+        [KEY_IOMMU] = {"iommu", NULL},   [KEY_SEGMENT] = {"segment", NULL},
+        [KEY_COUNT] = {NULL, NULL},
     };
     struct blk_options options;
     int ret = vmm_keys_parse("virtio-blk", arguments, keys, err);

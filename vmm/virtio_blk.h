@@ -7,7 +7,8 @@
 
 struct vmm;
 
-#define VMM_VIRTIO_BLK_ARGUMENTS "path=FILE,readonly=on|off,serial=TEXT,num-queues=N,iommu=on|off"
+#define VMM_VIRTIO_BLK_ARGUMENTS                                                                   \
+    "path=FILE,readonly=on|off,serial=TEXT,num-queues=N,iommu=on|off,segment=N"
 
 /* --device virtio-blk,path=FILE[,...]; see struct vmm_device_kind. */
 int vmm_virtio_blk_create(struct vmm *vm, const char *arguments, struct viommu_error *err);

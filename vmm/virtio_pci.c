@@ -273,9 +273,12 @@ static int build_function(struct vmm_virtio *virtio, struct viommu_error *err)
 int vmm_virtio_init(struct vmm_virtio *virtio, struct vmm *vm,
                     const struct vmm_virtio_options *options, struct viommu_error *err)
 {
-    int ret = vmm_pci_function_init(&virtio->fn, vm, VMM_PCI_DEVFN_ANY, options->identity,
-                                    &virtio_pci_ops, err);
+    struct vmm_pci_identity identity = *options->identity;
+    int ret;
 
+    identity.segment = options->segment;
+    ret =
+        vmm_pci_function_init(&virtio->fn, vm, VMM_PCI_DEVFN_ANY, &identity, &virtio_pci_ops, err);
     if (ret)
         return ret;
     virtio->options = *options;

@@ -86,7 +86,7 @@ static int create_devices(struct vmm *vm, struct viommu_error *err)
 
     for (i = 0; i < vm->options->device_count && !ret; i++)
         ret = vmm_device_create(vm, vm->options->devices[i], err);
-    return ret;
+    return ret ? ret : vmm_units_check(vm, err);
 }
 
 static int create_boards(struct vmm *vm, struct viommu_error *err)

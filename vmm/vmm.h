@@ -11,6 +11,8 @@
 #define VMM_VMM_H
 
 #include "bus.h"
+#include "reserved.h"
+#include "units.h"
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,7 +21,6 @@
 #include <stdint.h>
 #include <viommu/error.h>
 
-struct viommu;
 struct viommu_assign;
 struct viommu_dma_space;
 struct viommu_host;
@@ -32,17 +33,23 @@ struct vmm_serial;
 
 /* The guest's physical addresses. RAM: from 0 up to VMM_LOW_RAM_END, the rest from 4 GiB on. */
 #define VMM_LOW_RAM_END     0xb0000000ull
-#define VMM_ECAM_BASE       0xb0000000ull
+#define VMM_ECAM_BASE       0xb0000000ull /* a segment's is VMM_ECAM_SIZE behind the one before */
 #define VMM_ECAM_BUSES      1u
+#define VMM_ECAM_SIZE       ((uint64_t)VMM_ECAM_BUSES << 20)
+#define VMM_FAR_WINDOW_BASE 0xb8000000ull /* of segment 1; then the next one's */
+#define VMM_FAR_WINDOW_SIZE 0x2000000ull
 #define VMM_PCI_WINDOW_BASE 0xc0000000ull
 #define VMM_PCI_WINDOW_END  0xfebfffffull /* inclusive */
 #define VMM_IOAPIC_BASE     0xfec00000ull
-#define VMM_VIOMMU_BASE     0xfed90000ull
+#define VMM_VIOMMU_BASE     0xfed90000ull /* of the first unit; then the next one's */
+#define VMM_VIOMMU_STRIDE   0x4000ull
 #define VMM_LAPIC_BASE      0xfee00000ull
 #define VMM_HIGH_RAM_BASE   0x100000000ull
 #define VMM_PCI_IO_BASE     0xc000u /* I/O BARs are placed from here on */
 
-#define VMM_CPUS_MAX 64u
+#define VMM_CPUS_MAX     64u
+#define VMM_SEGMENTS_MAX 4u /* PCI segments, each with one root bus, number 0 */
+#define VMM_UNITS_MAX    8u
 
 /* As given by the user; strings outlive the machine. */
 struct vmm_options {
@@ -51,8 +58,9 @@ struct vmm_options {
     const char *append; /* "" when not given */
     uint64_t memory;    /* bytes, a multiple of 1 MiB */
     unsigned int cpus;
-    const char *viommu; /* "vtd,key=value,...", NULL: no vIOMMU */
-    const char *host;   /* "soft,profile=NAME", NULL: no host */
+    const char *const *viommus; /* each "vtd,key=value,..." */
+    size_t viommu_count;
+    const char *host; /* "soft,profile=NAME", NULL: no host */
     const char *const *devices;
     size_t device_count;
     bool no_reboot;
@@ -101,9 +109,14 @@ struct vmm {
     struct viommu_memory *memory;
     struct viommu_dma_space *plain;
     struct viommu_pci *viommu_pci;
-    struct viommu_pci_bus *viommu_bus; /* the root bus, 0000:00 */
-    struct viommu *viommu;
+    struct viommu_pci_bus *viommu_buses[VMM_SEGMENTS_MAX]; /* root buses, also of segments that
+                                                              have no device */
+    struct vmm_unit units[VMM_UNITS_MAX];
+    size_t unit_count;
     struct viommu_host *host;
+    unsigned int host_iommus;                       /* that the host has */
+    struct vmm_reserved reserved[VMM_RESERVED_MAX]; /* each below the one before */
+    size_t reserved_count;
     struct viommu_assign *assign; /* of this guest on that host */
 
     atomic_int stop; /* enum vmm_stop */

@@ -45,12 +45,18 @@ void __wrap_vmm_irq_set_level(struct vmm *vm, unsigned int gsi, bool level)
 
 struct machine *machine_create(const char *viommu, const char *host)
 {
+    return machine_create_units(&viommu, viommu != NULL, host);
+}
+
+struct machine *machine_create_units(const char *const *viommus, size_t count, const char *host)
+{
     struct machine *machine = calloc(1, sizeof(*machine));
     struct viommu_error error;
 
     assert_non_null(machine);
     pthread_mutex_init(&machine->lock, NULL);
-    machine->options.viommu = viommu;
+    machine->options.viommus = viommus;
+    machine->options.viommu_count = count;
     machine->options.host = host;
     machine->options.append = "";
     machine->options.memory = MACHINE_RAM;
@@ -65,6 +71,8 @@ struct machine *machine_create(const char *viommu, const char *host)
     assert_int_equal(vmm_bus_init(&machine->vm.mmio), 0);
     if (vmm_library_create(&machine->vm, &error) || vmm_pci_host_create(&machine->vm, &error))
         fail_msg("%s", error.message);
+    machine->options.viommus = NULL; /* the caller's */
+    machine->options.viommu_count = 0;
     return machine;
 }
 

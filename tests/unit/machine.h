@@ -21,6 +21,7 @@ struct machine {
 
 /* `viommu` and `host` as on the command line, or NULL. Ends the test when it fails. */
 struct machine *machine_create(const char *viommu, const char *host);
+struct machine *machine_create_units(const char *const *viommus, size_t count, const char *host);
 void machine_destroy(struct machine *machine);
 
 /* Configuration space of 00:SLOT.0. */

@@ -62,7 +62,7 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "VIOMMU", "VIOMMUVM", 1)
             Name (_UID, 0)
             Name (_CRS, ResourceTemplate ()
             {
-                Memory32Fixed (ReadWrite, 0xb0000000, 0x00100000)
+                Memory32Fixed (ReadWrite, 0xb0000000, 0x00400000)
                 IO (Decode16, 0x600, 0x600, 1, 3)
             })
         }

@@ -3,15 +3,21 @@
 #include "tables.h"
 #include "../boot.h"
 #include "../irq.h"
+#include "../pci_host.h"
 #include "../platform.h"
 #include "../vmm.h"
+#include "dmar.h"
 #include "dsdt.hex"
+#include "ssdt1.hex"
+#include "ssdt2.hex"
+#include "ssdt3.hex"
 #include <errno.h>
 #include <string.h>
-#include <viommu/acpi.h>
 
 /* dsdt.asl has these as literals. */
-_Static_assert(VMM_ECAM_BASE == 0xb0000000 && VMM_ECAM_BUSES == 1, "ECAM differs from dsdt.asl");
+_Static_assert(VMM_ECAM_BASE == 0xb0000000 && VMM_ECAM_BUSES == 1 &&
+                   VMM_SEGMENTS_MAX * VMM_ECAM_SIZE == 0x400000,
+               "ECAM differs from dsdt.asl");
 _Static_assert(VMM_PCI_WINDOW_BASE == 0xc0000000 && VMM_PCI_WINDOW_END == 0xfebfffff,
                "PCI window differs from dsdt.asl");
 _Static_assert(VMM_PCI_IO_BASE == 0xc000, "PCI ports differ from dsdt.asl");
@@ -20,6 +26,11 @@ _Static_assert(VMM_GSI_PCI_FIRST == 16 && VMM_GSI_PCI_COUNT == 4,
 _Static_assert(VMM_GSI_COM1 == 4, "COM1's interrupt line differs from dsdt.asl");
 _Static_assert(VMM_PORT_SLEEP_CONTROL == 0x600 && VMM_SLEEP_TYPE_S5 == 5,
                "power-off differs from dsdt.asl");
+
+/* meson.build has these for ssdt.asl.in. */
+_Static_assert(VMM_FAR_WINDOW_BASE == 0xb8000000 && VMM_FAR_WINDOW_SIZE == 0x2000000,
+               "PCI windows differ from ssdt.asl.in");
+_Static_assert(VMM_SEGMENTS_MAX == 4, "ssdt.asl.in is compiled for the segments 1 to 3");
 
 #define OEM_ID       "VIOMMU"
 #define OEM_TABLE_ID "VIOMMUVM"
@@ -107,14 +118,16 @@ struct madt_ioapic {
 struct acpi_mcfg {
     struct acpi_header header;
     uint64_t reserved;
-    uint64_t base;
-    uint16_t segment;
-    uint8_t first_bus;
-    uint8_t last_bus;
-    uint32_t reserved2;
+    struct mcfg_segment {
+        uint64_t base;
+        uint16_t segment;
+        uint8_t first_bus;
+        uint8_t last_bus;
+        uint32_t reserved;
+    } __attribute__((packed)) segments[VMM_SEGMENTS_MAX];
 } __attribute__((packed));
 
-#define XSDT_ENTRIES 8
+#define XSDT_ENTRIES 12
 
 /* Tables are written one behind the other; `next` is a guest address. */
 struct acpi_builder {
@@ -222,30 +235,48 @@ static void build_madt(struct acpi_builder *builder)
 
 static void build_mcfg(struct acpi_builder *builder)
 {
-    struct acpi_mcfg mcfg = {
-        .header = acpi_header("MCFG", 1), .base = VMM_ECAM_BASE, .last_bus = VMM_ECAM_BUSES - 1};
+    struct acpi_mcfg mcfg = {.header = acpi_header("MCFG", 1)};
+    size_t count = 0;
 
+    for (uint16_t i = 0; i < VMM_SEGMENTS_MAX; i++)
+        if (vmm_pci_has_segment(builder->vm, i))
+            mcfg.segments[count++] = (struct mcfg_segment){
+                .base = VMM_ECAM_BASE + i * VMM_ECAM_SIZE,
+                .segment = i,
+                .last_bus = VMM_ECAM_BUSES - 1,
+            };
     memcpy(acpi_at(builder), &mcfg, sizeof(mcfg));
-    acpi_finish(builder, sizeof(mcfg));
+    acpi_finish(builder, offsetof(struct acpi_mcfg, segments) + count * sizeof(mcfg.segments[0]));
 }
 
-/* One unit for the whole segment. */
+/* The segments behind the first, in tables of their own: what has no device is not shown. */
+static void build_ssdts(struct acpi_builder *builder)
+{
+    static const struct {
+        const unsigned char *code;
+        size_t size;
+    } ssdts[VMM_SEGMENTS_MAX] = {
+        [1] = {ssdt1_aml_code, sizeof(ssdt1_aml_code)},
+        [2] = {ssdt2_aml_code, sizeof(ssdt2_aml_code)},
+        [3] = {ssdt3_aml_code, sizeof(ssdt3_aml_code)},
+    };
+
+    for (unsigned int i = 1; i < VMM_SEGMENTS_MAX; i++) {
+        if (!vmm_pci_has_segment(builder->vm, i))
+            continue;
+        memcpy(acpi_at(builder), ssdts[i].code, ssdts[i].size);
+        acpi_finish(builder, ssdts[i].size);
+    }
+}
+
 static int build_dmar(struct acpi_builder *builder)
 {
-    const struct viommu_acpi_dmar_unit unit = {
-        .viommu = builder->vm->viommu,
-        .include_pci_all = true,
-    };
-    struct viommu_acpi_dmar dmar = VIOMMU_ACPI_DMAR_INIT;
     size_t length = acpi_room(builder);
     int ret;
 
-    if (!builder->vm->viommu)
+    if (!builder->vm->unit_count)
         return 0;
-    dmar.units = &unit;
-    dmar.unit_count = 1;
-    ret = viommu_acpi_build_dmar(&dmar, OEM_ID, OEM_TABLE_ID, acpi_at(builder), &length,
-                                 builder->err);
+    ret = vmm_acpi_dmar(builder->vm, OEM_ID, OEM_TABLE_ID, acpi_at(builder), &length, builder->err);
     if (!ret)
         acpi_finish(builder, length);
     return ret;
@@ -289,6 +320,7 @@ int vmm_acpi_build(struct vmm *vm, uint64_t *rsdp, struct viommu_error *err)
     build_fadt(&builder, dsdt);
     build_madt(&builder);
     build_mcfg(&builder);
+    build_ssdts(&builder);
     ret = build_dmar(&builder);
     if (ret)
         return ret;
