@@ -53,6 +53,10 @@ struct viommu_vtd_options {
     bool snoop_control;     /**< [snoop-control=on] ECAP.SC */
     bool five_level; /**< [5-level=off] CAP.FS5LP: first-stage tables of 5 levels, 57 bits; needs
                           first_stage, and aw=57 with a first stage needs it */
+    bool protected_memory; /**< [pmr=off] protected memory regions (CAP.PLMR, CAP.PHMR); not for
+                                assigned devices */
+    bool abort_dma;        /**< [abort-dma=on] the mode that refuses all DMA (ECAP.ADMS); needs
+                                scalable */
 };
 
 /**

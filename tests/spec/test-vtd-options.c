@@ -219,6 +219,8 @@ static void properties_apart(void **state)
         {"second-stage=on", "second-stage=on,first-stage=off", VTD_CAP_FS1GP, VTD_ECAP_FSTS},
         {"", "hw-nested=off", 0, 0},
         {"", "5-level=on", VTD_CAP_FS5LP, 0},
+        {"", "pmr=on", BIT64(5) | BIT64(6), 0},
+        {"", "abort-dma=off", 0, BIT64(52)},
         {"5-level=on", "5-level=on,aw=57", BIT64(11) | BIT64(20) | UINT64_C(7) << 16, 0},
     };
 
@@ -249,6 +251,7 @@ static void contradictions(void **state)
     refused("first-stage=off,pt=off", "nothing to translate by", NULL);
     refused("aw=40", "aw=40 must be 39, 48 or 57", NULL);
     refused("domain-bits=7", "domain-bits=7 must be even", NULL);
+    refused("scalable=off,abort-dma=on", "abort-dma needs scalable", NULL);
     refused("aw=57", "aw=57 with a first stage needs 5-level=on", "first-stage=off");
     refused("first-stage=off,second-stage=on,5-level=on", "5-level needs first-stage", NULL);
     refused("aw=57,haw=53", "haw=53 must be a number from 32 to 52", NULL);

@@ -144,6 +144,9 @@ static void compare_model(struct comparison *comparison)
     if (!options->caching_mode)
         mismatch(comparison,
                  "caching mode: off, so new mappings would stay unseen (caching-mode=on)");
+    if (options->protected_memory)
+        mismatch(comparison,
+                 "protected memory: hosts give all of guest memory to untranslated DMA (pmr=off)");
     if (options->execute)
         mismatch(comparison, "execute requests: hosts are not told ERE and NXE (execute=off)");
     if (options->dirty_tracking)

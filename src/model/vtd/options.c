@@ -54,6 +54,8 @@ static const struct property properties[] = {
     SWITCH("drain", drain, true),
     SWITCH("snoop-control", snoop_control, true),
     SWITCH("5-level", five_level, false),
+    SWITCH("pmr", protected_memory, false),
+    SWITCH("abort-dma", abort_dma, true),
 };
 
 /*
@@ -74,6 +76,7 @@ static const struct need {
     {"execute", "pasid-bits"},
     {"extended-accessed", "first-stage"},
     {"5-level", "first-stage"},
+    {"abort-dma", "scalable"},
     /* VT-d 5.0, 11.4.3: SSADS and EAFS are clear when SMPWCS is. */
     {"ad", "coherent"},
     {"extended-accessed", "coherent"},
@@ -388,6 +391,7 @@ uint64_t vtd_options_cap(const struct viommu_vtd_options *options)
            field_prep(VTD_CAP_NFR, options->fault_records - 1u) |
            field_prep(VTD_CAP_MAMV, VTD_MAMV) | flag(options->drain, VTD_CAP_DRD | VTD_CAP_DWD) |
            flag(options->first_stage && options->large_1g, VTD_CAP_FS1GP) |
+           flag(options->protected_memory, VTD_CAP_PLMR | VTD_CAP_PHMR) |
            flag(options->five_level, VTD_CAP_FS5LP) | VTD_CAP_ESRTPS;
 }
 
@@ -395,8 +399,9 @@ static uint64_t scalable_ecap(const struct viommu_vtd_options *options)
 {
     bool pasid = options->pasid_bits > 0;
 
-    return VTD_ECAP_SMTS | VTD_ECAP_RPS | VTD_ECAP_ADMS | flag(options->nested, VTD_ECAP_NEST) |
-           flag(options->execute, VTD_ECAP_ERS) | flag(options->supervisor, VTD_ECAP_SRS) |
+    return VTD_ECAP_SMTS | VTD_ECAP_RPS | flag(options->abort_dma, VTD_ECAP_ADMS) |
+           flag(options->nested, VTD_ECAP_NEST) | flag(options->execute, VTD_ECAP_ERS) |
+           flag(options->supervisor, VTD_ECAP_SRS) |
            flag(options->extended_accessed, VTD_ECAP_EAFS) | flag(pasid, VTD_ECAP_PASID) |
            field_prep(VTD_ECAP_PSS, pasid ? options->pasid_bits - 1u : 0) |
            flag(options->dirty_tracking, VTD_ECAP_SSADS) |

@@ -213,7 +213,7 @@ static enum vtd_queue_error check_queue(const struct vtd *vtd, const struct queu
         return VTD_QUEUE_TAIL;
     if (queue->head == queue->tail)
         return VTD_QUEUE_OK;
-    if (mode == VTD_TTM_RESERVED)
+    if (mode == VTD_TTM_RESERVED || (mode == VTD_TTM_ABORT && !(vtd->ecap & VTD_ECAP_ADMS)))
         return VTD_QUEUE_TTM;
     if (queue->granule == 32 ? !vtd->options.scalable : mode != VTD_TTM_LEGACY)
         return VTD_QUEUE_WIDTH;

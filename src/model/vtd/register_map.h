@@ -13,6 +13,8 @@
 /* 11.4.2 Capability. */
 #define VTD_CAP         0x08
 #define VTD_CAP_ND      GENMASK64(2, 0)
+#define VTD_CAP_PLMR    BIT64(5)
+#define VTD_CAP_PHMR    BIT64(6)
 #define VTD_CAP_CM      BIT64(7)
 #define VTD_CAP_SAGAW   GENMASK64(12, 8)
 #define VTD_CAP_MGAW    GENMASK64(21, 16)
@@ -150,8 +152,17 @@
 #define VTD_FRCD_T2   BIT64(28)
 #define VTD_FRCD_SID  GENMASK64(15, 0)
 
-/* 11.4.8 Protected memory: not supported, reads as 0. */
-#define VTD_PMEN 0x64
+/* 11.4.8 Protected memory. Bases and limits are of units of 2^VTD_PROTECTED_LOG2 bytes. */
+#define VTD_PMEN           0x64
+#define VTD_PMEN_EPM       BIT64(31)
+#define VTD_PMEN_PRS       BIT64(0)
+#define VTD_PLMBASE        0x68
+#define VTD_PLMLIMIT       0x6c
+#define VTD_PHMBASE        0x70
+#define VTD_PHMLIMIT       0x78
+#define VTD_PROTECTED_LOG2 21
+#define VTD_PROTECTED_LOW  GENMASK64(31, VTD_PROTECTED_LOG2)
+#define VTD_PROTECTED_HIGH GENMASK64(63, VTD_PROTECTED_LOG2)
 
 /* 11.4.9 Queued invalidation. */
 #define VTD_IQH         0x80

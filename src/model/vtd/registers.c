@@ -14,6 +14,7 @@ struct vtd_register {
     uint64_t writable; /* bits that software sets and clears */
     uint64_t clear;    /* bits that software clears by writing 1 */
     uint64_t scalable; /* of these: reserved without scalable mode */
+    uint64_t cap;      /* not there when CAP_REG lacks one of these */
     /* Called when the bits of `trigger` were written (0: any), after the store. value is the
      * register; for a register without writable bits, what was written. */
     uint64_t trigger;
@@ -70,6 +71,11 @@ static const struct vtd_register registers[] = {
     {VTD_FEDATA, 4, .writable = EVENT_DATA},
     {VTD_FEADDR, 4, .writable = EVENT_ADDRESS},
     {VTD_FEUADDR, 4, .writable = EVENT_UPPER},
+    {VTD_PMEN, 4, .writable = VTD_PMEN_EPM, .cap = VTD_CAP_PLMR, .written = vtd_protect_written},
+    {VTD_PLMBASE, 4, .writable = VTD_PROTECTED_LOW, .cap = VTD_CAP_PLMR},
+    {VTD_PLMLIMIT, 4, .writable = VTD_PROTECTED_LOW, .cap = VTD_CAP_PLMR},
+    {VTD_PHMBASE, 8, .haw = true, .writable = VTD_PROTECTED_HIGH, .cap = VTD_CAP_PHMR},
+    {VTD_PHMLIMIT, 8, .haw = true, .writable = VTD_PROTECTED_HIGH, .cap = VTD_CAP_PHMR},
     {VTD_IQT, 8, .writable = VTD_IQT_QT, .trigger = VTD_IQT_QT, .written = tail_written},
     {VTD_IQA, 8, .haw = true, .writable = VTD_IQA_IQA | VTD_IQA_DW | VTD_IQA_QS},
     {VTD_ICS, 4, .clear = VTD_ICS_IWC, .written = invalidation_event_written},
@@ -168,7 +174,7 @@ uint64_t vtd_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size
 static const struct vtd_register *find(const struct vtd *vtd, unsigned int offset)
 {
     for (size_t i = 0; i < sizeof(registers) / sizeof(registers[0]); i++)
-        if (offset - registers[i].offset < registers[i].size)
+        if (offset - registers[i].offset < registers[i].size && !(registers[i].cap & ~vtd->cap))
             return &registers[i];
     if (offset - VTD_FRCD < vtd->options.fault_records * (unsigned int)VTD_FRCD_SIZE &&
         offset % VTD_FRCD_SIZE >= 8)

@@ -298,6 +298,7 @@ static void translate_pass_through(const struct job *job, struct dma_translation
         refuse(translation, job->entry->legacy ? VTD_FAULT_ADDRESS_WIDTH : VTD_FAULT_SM_HOST_WIDTH);
     else
         identity(translation, job->address, width);
+    vtd_protect(job->vtd, job->address, translation);
 }
 
 static void refuse_interrupt_range(const struct job *job, struct dma_translation *translation)
@@ -399,6 +400,7 @@ void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *reque
     memset(translation, 0, sizeof(*translation));
     if (!(state & VTD_TRANSLATION_ENABLED)) {
         translation_off(request, translation);
+        vtd_protect(vtd, request->address, translation);
         return;
     }
     if (!with_pasid && in_interrupt_range(request->address) && is_interrupt(request)) {

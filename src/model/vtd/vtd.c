@@ -52,6 +52,7 @@ static void vtd_reset(struct viommu *viommu)
     pthread_mutex_unlock(&vtd->fault_lock);
     vtd->root = 0;
     __atomic_store_n(&vtd->translation, 0, __ATOMIC_RELEASE);
+    rcu_publish(vtd->protected, NULL);
     vtd_invalidate_everything(vtd);
     vtd_nest_replay(vtd);
     vtd_nest_commit(vtd);

@@ -11,6 +11,7 @@
  *   tables.c       root, context, PASID directory and PASID entries
  *   translate.c    walking the stages for a request
  *   spaces.c       requester ID -> address space and assigned device; the PCI hooks
+ *   protect.c      protected memory regions
  *   compare.c      what was promised against what a host has
  *   nest.c         guest tables on the host: nested HWPTs, pass-through, blocking
  *   shadow.c       guest second-stage tables mirrored into an IOAS
@@ -66,6 +67,15 @@ struct vtd_function {
     uint64_t walks __attribute__((aligned(VTD_CACHE_LINE)));
 };
 
+/* protect.c: [base, last], nothing when last lies below base; and all there are: low and high. */
+struct vtd_region {
+    uint64_t base, last;
+};
+#define VTD_PROTECTED_REGIONS 2
+struct vtd_protection {
+    struct vtd_region regions[VTD_PROTECTED_REGIONS];
+};
+
 struct vtd_nest; /* nest.c: the host side of this unit */
 
 /*
@@ -88,6 +98,10 @@ struct vtd {
     uint64_t registers[VTD_MMIO_SIZE_MAX / 8];
     uint64_t root;        /* RTADDR_REG as latched by the last SRTP */
     uint64_t translation; /* see above; atomic */
+    /* NULL: off. Read within a read-side section; changed under lock, as is what it points to,
+     * while it is NULL and drained. */
+    const struct vtd_protection *protected;
+    struct vtd_protection protection;
 
     pthread_mutex_t fault_lock;
     unsigned int fault_next; /* index of the next fault record to write */
@@ -290,6 +304,13 @@ struct vtd_function *vtd_function_get(struct vtd *vtd, uint16_t requester_id);
 typedef void vtd_function_fn(struct vtd_function *function, void *opaque);
 void vtd_for_each_function(struct vtd *vtd, vtd_function_fn *fn, void *opaque);
 extern const struct viommu_pci_iommu_ops vtd_pci_ops;
+
+/*
+ * protect.c. PMEN_REG was written, under vtd->lock. And for what no table translates: refuse it
+ * when it is protected, else cut the page to what is not. Within a read-side section.
+ */
+void vtd_protect_written(struct vtd *vtd, uint64_t value);
+void vtd_protect(const struct vtd *vtd, uint64_t address, struct dma_translation *translation);
 
 /* compare.c: every mismatch, each with promise, host and remedy. */
 int vtd_compare_host(const struct viommu_vtd_options *options,
