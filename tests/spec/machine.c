@@ -95,9 +95,23 @@ uint32_t read32(struct machine *machine, uint64_t offset)
     return (uint32_t)viommu_mmio_read(machine->viommu, offset, 4);
 }
 
+/* The upper half of a fault record with F set tells a reason. */
+static void note_fault(struct machine *machine, uint64_t offset, uint64_t value)
+{
+    uint64_t cap = viommu_mmio_read(machine->viommu, VTD_CAP, 8);
+    uint64_t first = field_get(VTD_CAP_FRO, cap) * 16;
+    uint64_t end = first + (field_get(VTD_CAP_NFR, cap) + 1) * VTD_FRCD_SIZE;
+
+    if (offset >= first && offset < end && offset % VTD_FRCD_SIZE == 8 && value & VTD_FRCD_F)
+        spec_fault_read((unsigned int)field_get(VTD_FRCD_FR, value));
+}
+
 uint64_t read64(struct machine *machine, uint64_t offset)
 {
-    return viommu_mmio_read(machine->viommu, offset, 8);
+    uint64_t value = viommu_mmio_read(machine->viommu, offset, 8);
+
+    note_fault(machine, offset, value);
+    return value;
 }
 
 void write32(struct machine *machine, uint64_t offset, uint32_t value)

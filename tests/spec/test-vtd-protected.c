@@ -339,7 +339,7 @@ static const struct spec_rule rules[] = {
      interrupts},
     {"VTD-11.4.8-12", "11.4.8", "Assigned devices and protected memory exclude each other.",
      assigned_refused},
-    {"VTD-11.4.5-ADMS", "11.4.5", "Without ECAP.ADMS, mode 3 does not exist: fault 30h, IQEI 7.",
+    {"VTD-7.1.3-RTA.1.1", "11.4.5", "Without ECAP.ADMS, mode 3 does not exist: fault 30h, IQEI 7.",
      abort_without},
     {"VTD-3.4.4-1", "3.4.4",
      "Abort-DMA mode refuses requests of all functions and PASIDs; the queue works.", abort_all},

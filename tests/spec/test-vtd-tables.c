@@ -589,7 +589,7 @@ static void pasids_are_apart(void **state)
 }
 
 static const struct spec_rule rules[] = {
-    {"VTD-7.1.3-LRT.1", "7.1.3", "A root table where there is no memory is fault 08h, 38h.",
+    {"VTD-7.1.3-LRT.1,SRT.1", "7.1.3", "A root table where there is no memory is fault 08h, 38h.",
      root_without_memory},
     {"VTD-7.1.3-LRT.2", "9.1", "A root entry that is not present is fault 01h.", root_not_present},
     {"VTD-7.1.3-LRT.3", "9.1", "Each reserved bit of a present root entry is fault 0Ah.",
@@ -636,10 +636,10 @@ static const struct spec_rule rules[] = {
     {"VTD-7.1.3-SGN.10", "7.1.3", "A PASID wider than ECAP.PSS is fault 89h.", pasid_beyond_unit},
     {"VTD-7.1.3-SCT.9", "7.1.3", "A request whose PASID is RID_PASID is fault 48h.",
      pasid_is_rid_pasid},
-    {"VTD-7.1.3-SPD", "9.5", "PASID directory entry: no memory 50h, not present 51h, reserved 52h.",
-     directory_entry},
-    {"VTD-7.1.3-SPT.2", "9.6", "PASID entry: no memory 58h, not present 59h; FPD hides the latter.",
-     pasid_entry_presence},
+    {"VTD-7.1.3-SPD.1,SPD.2,SPD.3", "9.5",
+     "PASID directory entry: no memory 50h, not present 51h, reserved 52h.", directory_entry},
+    {"VTD-7.1.3-SPT.1,SPT.2", "9.6",
+     "PASID entry: no memory 58h, not present 59h; FPD hides the latter.", pasid_entry_presence},
     {"VTD-7.1.3-SPT.3", "9.6", "Each reserved bit of a PASID entry is fault 5Ah.",
      pasid_entry_reserved},
     {"VTD-9.6-AW", "9.6", "AW means nothing without a second stage.", pasid_entry_width_ignored},
@@ -647,7 +647,8 @@ static const struct spec_rule rules[] = {
      pasid_entry_features},
     {"VTD-7.1.3-SPT.4.2", "9.6", "A PGTT that the unit does not have is fault 5Bh.",
      pasid_entry_type},
-    {"VTD-7.1.3-SPT.4", "9.6", "Unsupported AW, FSPM or FSPTPTR is fault 5Bh.", pasid_entry_values},
+    {"VTD-7.1.3-SPT.4.1,SPT.4.4", "9.6", "Unsupported AW, FSPM or FSPTPTR is fault 5Bh.",
+     pasid_entry_values},
     {"VTD-7.1.1-FPD", "7.1.1", "FPD of any entry on the way hides a qualified fault.",
      fault_disable_on_the_way},
     {"VTD-3.4.3-1", "3.4.3", "Each PASID is translated by its own entry.", pasids_are_apart},

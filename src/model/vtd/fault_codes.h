@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fault reasons as they stand in a fault record (VT-d 5.0, table 30 of 7.1.3). The comment at each
- * is the specification's condition code.
+ * is the specification's condition code. tests/house/fault-reasons reads them, and wants a test
+ * that raises each.
  */
 #ifndef VTD_FAULT_CODES_H
 #define VTD_FAULT_CODES_H
@@ -17,7 +18,7 @@ enum vtd_fault_reason {
     VTD_FAULT_ROOT_NOT_PRESENT = 0x01,    /* LRT.2 */
     VTD_FAULT_CONTEXT_NOT_PRESENT = 0x02, /* LCT.2 */
     VTD_FAULT_CONTEXT_INVALID = 0x03,     /* LCT.4.1 width, .2 type, .3 SSPTPTR without memory */
-    VTD_FAULT_ADDRESS_WIDTH = 0x04,       /* LGN.1 */
+    VTD_FAULT_ADDRESS_WIDTH = 0x04,       /* LGN.1.1 beyond the table, .3 beyond pass-through */
     VTD_FAULT_WRITE = 0x05,               /* LGN.2 */
     VTD_FAULT_READ = 0x06,                /* LGN.3 */
     VTD_FAULT_SS_ACCESS = 0x07,           /* LSS.1 */
@@ -30,7 +31,7 @@ enum vtd_fault_reason {
     VTD_FAULT_INTERRUPT_RANGE = 0x0e,     /* LGN.4 */
 
     /* Root-table address register */
-    VTD_FAULT_RTADDR_INVALID = 0x30,      /* RTA.1 */
+    VTD_FAULT_RTADDR_INVALID = 0x30,      /* RTA.1.1 abort-DMA without ADMS, .2 reserved mode */
     VTD_FAULT_RTADDR_PASID = 0x31,        /* RTA.2 */
     VTD_FAULT_RTADDR_PAGE_REQUEST = 0x32, /* RTA.3 */
     VTD_FAULT_RTADDR_ABORT = 0x33,        /* RTA.4 */
@@ -42,7 +43,7 @@ enum vtd_fault_reason {
     VTD_FAULT_SM_CONTEXT_ACCESS = 0x40,      /* SCT.1 */
     VTD_FAULT_SM_CONTEXT_NOT_PRESENT = 0x41, /* SCT.2 */
     VTD_FAULT_SM_CONTEXT_RESERVED = 0x42,    /* SCT.3 */
-    VTD_FAULT_SM_CONTEXT_INVALID = 0x43,     /* SCT.4 */
+    VTD_FAULT_SM_CONTEXT_INVALID = 0x43,     /* SCT.4.1 PRE without DTE, .2 RID_PASID */
     VTD_FAULT_SM_DTE_CLEAR = 0x44,           /* SCT.5 */
     VTD_FAULT_SM_PASIDE_CLEAR = 0x45,        /* SCT.6 */
     VTD_FAULT_SM_PASID_TOO_LARGE = 0x46,     /* SCT.7 */
