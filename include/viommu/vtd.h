@@ -57,6 +57,8 @@ struct viommu_vtd_options {
                                 assigned devices */
     bool abort_dma;        /**< [abort-dma=on] the mode that refuses all DMA (ECAP.ADMS); needs
                                 scalable */
+    bool rid_privilege; /**< [rid-priv=off] ECAP.RPRIVS: a context entry may make requests without
+                             PASID supervisor ones; needs supervisor, not for assigned devices */
 };
 
 /**

@@ -341,6 +341,8 @@ static const struct {
      "52 bits of GPA: host has 48 (haw=48); "
      "57 bits of IOVA: host has 48 (aw=48)"},
     {"caching-mode=off", "", 0, 0, 0, "(caching-mode=on)"},
+    {"supervisor=on,rid-priv=on", "supervisor=on,rid-priv=off", 0, 0, 0,
+     "RID_PRIV: hosts are not told whose requests these are (rid-priv=off)"},
     {"pmr=on", "pmr=off", 0, 0, 0,
      "protected memory: hosts give all of guest memory to untranslated DMA (pmr=off)"},
     {"second-stage=on,ad=on", "", 0, 0, 0,
@@ -419,7 +421,7 @@ static void the_longest_message(void **state)
     assert_int_equal(
         attach_named(longest,
                      "pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,5-level=on,"
-                     "second-stage=on,ad=on,caching-mode=off,pmr=on",
+                     "second-stage=on,ad=on,caching-mode=off,pmr=on,rid-priv=on",
                      ~UINT64_C(0), ~UINT64_C(0), UINT64_C(2) << 8 | UINT64_C(32) << 16, &error),
         -EOPNOTSUPP);
     assert_non_null(strstr(error.message, longest));

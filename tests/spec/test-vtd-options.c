@@ -220,6 +220,7 @@ static void properties_apart(void **state)
         {"", "hw-nested=off", 0, 0},
         {"", "5-level=on", VTD_CAP_FS5LP, 0},
         {"", "pmr=on", BIT64(5) | BIT64(6), 0},
+        {"supervisor=on", "supervisor=on,rid-priv=on", 0, BIT64(53)},
         {"", "abort-dma=off", 0, BIT64(52)},
         {"5-level=on", "5-level=on,aw=57", BIT64(11) | BIT64(20) | UINT64_C(7) << 16, 0},
     };
@@ -251,6 +252,9 @@ static void contradictions(void **state)
     refused("first-stage=off,pt=off", "nothing to translate by", NULL);
     refused("aw=40", "aw=40 must be 39, 48 or 57", NULL);
     refused("domain-bits=7", "domain-bits=7 must be even", NULL);
+    refused("rid-priv=on", "rid-priv needs supervisor", NULL);
+    refused("second-stage=on,ad=on,coherent=off", "ad needs coherent", NULL);
+    refused("extended-accessed=on,coherent=off", "extended-accessed needs coherent", NULL);
     refused("scalable=off,abort-dma=on", "abort-dma needs scalable", NULL);
     refused("aw=57", "aw=57 with a first stage needs 5-level=on", "first-stage=off");
     refused("first-stage=off,second-stage=on,5-level=on", "5-level needs first-stage", NULL);

@@ -18,7 +18,7 @@ static const char *const units[] = {
     "haw=39,aw=39,fault-records=1",
     "pmr=on,haw=40",
     "pmr=on,5-level=on,aw=57,haw=52,fault-records=256",
-    "second-stage=on,nested=on,ad=on,pasid-bits=20,supervisor=on,execute=on,extended-accessed=on",
+    "second-stage=on,nested=on,ad=on,pasid-bits=20,supervisor=on,execute=on,rid-priv=on,extended-accessed=on",
 };
 
 /* Capability bits that this unit never has. */

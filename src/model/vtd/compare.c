@@ -147,6 +147,9 @@ static void compare_model(struct comparison *comparison)
     if (options->protected_memory)
         mismatch(comparison,
                  "protected memory: hosts give all of guest memory to untranslated DMA (pmr=off)");
+    if (options->rid_privilege)
+        mismatch(comparison,
+                 "RID_PRIV: hosts are not told whose requests these are (rid-priv=off)");
     if (options->execute)
         mismatch(comparison, "execute requests: hosts are not told ERE and NXE (execute=off)");
     if (options->dirty_tracking)

@@ -56,6 +56,7 @@ static const struct property properties[] = {
     SWITCH("5-level", five_level, false),
     SWITCH("pmr", protected_memory, false),
     SWITCH("abort-dma", abort_dma, true),
+    SWITCH("rid-priv", rid_privilege, false),
 };
 
 /*
@@ -77,6 +78,7 @@ static const struct need {
     {"extended-accessed", "first-stage"},
     {"5-level", "first-stage"},
     {"abort-dma", "scalable"},
+    {"rid-priv", "supervisor"},
     /* VT-d 5.0, 11.4.3: SSADS and EAFS are clear when SMPWCS is. */
     {"ad", "coherent"},
     {"extended-accessed", "coherent"},
@@ -400,8 +402,8 @@ static uint64_t scalable_ecap(const struct viommu_vtd_options *options)
     bool pasid = options->pasid_bits > 0;
 
     return VTD_ECAP_SMTS | VTD_ECAP_RPS | flag(options->abort_dma, VTD_ECAP_ADMS) |
-           flag(options->nested, VTD_ECAP_NEST) | flag(options->execute, VTD_ECAP_ERS) |
-           flag(options->supervisor, VTD_ECAP_SRS) |
+           flag(options->rid_privilege, VTD_ECAP_RPRIVS) | flag(options->nested, VTD_ECAP_NEST) |
+           flag(options->execute, VTD_ECAP_ERS) | flag(options->supervisor, VTD_ECAP_SRS) |
            flag(options->extended_accessed, VTD_ECAP_EAFS) | flag(pasid, VTD_ECAP_PASID) |
            field_prep(VTD_ECAP_PSS, pasid ? options->pasid_bits - 1u : 0) |
            flag(options->dirty_tracking, VTD_ECAP_SSADS) |

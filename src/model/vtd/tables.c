@@ -184,6 +184,7 @@ static uint32_t sm_context_admit(const struct lookup *lookup, const uint64_t *co
     if (!dte && lookup->type != VIOMMU_DMA_UNTRANSLATED)
         return VTD_FAULT_SM_DTE_CLEAR;
     entry->pasid = rid_pasid;
+    entry->rid_privileged = context[1] & VTD_SM_CONTEXT_RID_PRIV;
     if (lookup->pasid == VIOMMU_PASID_NONE)
         return VTD_FAULT_NONE;
     if (!(context[0] & VTD_SM_CONTEXT_PASIDE))

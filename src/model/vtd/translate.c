@@ -413,6 +413,8 @@ void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *reque
     if (!request->length)
         job.access &= (uint8_t)~VIOMMU_DMA_READ;
     vtd_entry_find_typed(vtd, state, request->requester_id, request->pasid, request->type, &entry);
+    if (!with_pasid && entry.rid_privileged)
+        job.access |= VIOMMU_DMA_PRIVILEGED;
     reason = entry.reason ? entry.reason : check_attributes(&entry, job.access);
     if (reason)
         refuse(translation, reason);

@@ -272,6 +272,7 @@ struct vtd_entry {
     uint8_t second_levels; /* 3, 4 or 5 */
     bool first_wpe, first_sre, first_eafe, execute_enable;
     bool first_nxe, first_smep; /* looked at only for execute requests */
+    bool rid_privileged;        /* RID_PRIV: requests without PASID are the supervisor's */
     bool walk_snoop;            /* PWSNP: accessed and dirty bits may be written */
     bool second_ad;             /* SSADE */
     uint64_t raw[8]; /* the PASID (512 bits) or context (128) entry as read: to see a change */
