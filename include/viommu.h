@@ -11,6 +11,7 @@
 #include <viommu/log.h>
 #include <viommu/memory.h>
 #include <viommu/pci.h>
+#include <viommu/sanitize.h>
 #include <viommu/soft.h>
 #include <viommu/stats.h>
 #include <viommu/version.h>

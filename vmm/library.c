@@ -216,6 +216,7 @@ static const struct counter viommu_counters[] = {
     COUNTER(struct viommu_stats, shadow_unmaps),
     COUNTER(struct viommu_stats, blocks),
     COUNTER(struct viommu_stats, assigned_emulated),
+    COUNTER(struct viommu_stats, sanitizer_reports),
 };
 
 static const struct counter host_counters[] = {

@@ -32,6 +32,7 @@ struct viommu_stats {
     uint64_t shadow_unmaps;        /**< unmap calls */
     uint64_t blocks;               /**< devices that were blocked, for whatever reason */
     uint64_t assigned_emulated;    /**< translations by emulation for a function that is assigned */
+    uint64_t sanitizer_reports;    /**< mistakes of the guest's driver (viommu/sanitize.h) */
 };
 
 #ifdef __cplusplus

@@ -7,6 +7,7 @@
 #define VIOMMU_VTD_H
 
 #include <viommu/memory.h>
+#include <viommu/sanitize.h>
 #include <viommu/viommu.h>
 
 #ifdef __cplusplus
@@ -57,8 +58,18 @@ struct viommu_vtd_options {
                                 assigned devices */
     bool abort_dma;        /**< [abort-dma=on] the mode that refuses all DMA (ECAP.ADMS); needs
                                 scalable */
-    bool rid_privilege; /**< [rid-priv=off] ECAP.RPRIVS: a context entry may make requests without
-                             PASID supervisor ones; needs supervisor, not for assigned devices */
+    bool rid_privilege;   /**< [rid-priv=off] ECAP.RPRIVS: a context entry may make requests without
+                               PASID supervisor ones; needs supervisor, not for assigned devices */
+    bool sanitize;        /**< [sanitize=off] report mistakes of the guest's driver
+                               (viommu/sanitize.h); misses and invalidations take longer */
+    bool sanitize_strict; /**< [sanitize-strict=off] also what was unmapped and not invalidated, and
+                               not used again; a guest that batches invalidations does that on
+                               purpose. Needs sanitize */
+    uint16_t sanitize_patience; /**< [sanitize-patience=32] waits that may complete between a change
+                                     and its invalidation, 0..65535: those of other vCPUs. 0 for
+                                     guests that use the unit from one thread */
+    viommu_sanitize_fn *sanitize_report; /**< receives the reports; may be NULL: log and counter */
+    void *sanitize_opaque;
 };
 
 /**

@@ -30,6 +30,15 @@ static void record_log(void *opaque, enum viommu_log_level level, const char *me
     pthread_mutex_unlock(&lock);
 }
 
+static void record_report(void *opaque, const struct viommu_sanitize_report *report)
+{
+    struct machine *machine = opaque;
+
+    if (machine->report_count < MACHINE_REPORTS)
+        machine->report[machine->report_count] = *report;
+    machine->report_count++;
+}
+
 static void create_memory(struct machine *machine)
 {
     struct viommu_memory_range range = {.size = MACHINE_MEMORY};
@@ -54,6 +63,8 @@ static void create_unit(struct machine *machine, const char *properties, uint16_
     options.mmio_base = mmio_base;
     options.msi = record_msi;
     options.msi_opaque = machine;
+    options.sanitize_report = record_report;
+    options.sanitize_opaque = machine;
     options.log = (struct viommu_log){record_log, machine, VIOMMU_LOG_DEBUG};
     if (viommu_vtd_options_parse(&options, properties, &error) ||
         viommu_vtd_create(&machine->viommu, &options, &error))

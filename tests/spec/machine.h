@@ -10,6 +10,7 @@
 #define MACHINE_MEMORY  (16u << 20) /* bytes of RAM, at GPA 0 */
 #define MACHINE_MSI_MAX 64
 #define MACHINE_DEVICES 8
+#define MACHINE_REPORTS 8
 
 struct machine_msi {
     uint64_t address;
@@ -27,7 +28,9 @@ struct machine {
     struct machine_msi msi[MACHINE_MSI_MAX];
     unsigned int msi_count; /* may exceed MACHINE_MSI_MAX; the first ones are kept */
     unsigned int log_count;
-    char log[512]; /* the last message */
+    char log[512];             /* the last message */
+    unsigned int report_count; /* of the sanitizer; the first MACHINE_REPORTS are kept */
+    struct viommu_sanitize_report report[MACHINE_REPORTS];
 };
 
 /* properties: as for viommu_vtd_options_parse(). Fails the test when something cannot be made. */

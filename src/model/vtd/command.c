@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What writes to the command registers do (VT-d 5.0, 11.4.4 to 11.4.6). */
 #include "model/vtd/register_map.h"
+#include "model/vtd/sanitize.h"
 #include "model/vtd/vtd.h"
 
 /* Nothing of the translation before may be in use when this returns. */
@@ -70,6 +71,7 @@ static uint64_t invalidate(struct vtd *vtd, const struct vtd_invalidation *what,
         return VTD_GRANULARITY_NONE;
     vtd_invalidate(vtd, what);
     vtd_invalidate_commit(vtd);
+    vtd_sanitize_wait(vtd);
     return granularity;
 }
 
@@ -112,13 +114,16 @@ void vtd_command_iotlb(struct vtd *vtd, uint64_t command)
         .kind = VTD_INVALIDATE_IOTLB,
         .scope = scopes[granularity],
         .domain = domain_of(vtd, VTD_IOTLB_DID, command),
+        .writes_undrained = vtd->cap & VTD_CAP_DWD && !(command & VTD_IOTLB_DW),
     };
 
     if (!(command & VTD_IOTLB_IVT))
         return;
     if (granularity == VTD_GRANULARITY_FINE) {
-        if (mask > VTD_MAMV)
+        if (mask > VTD_MAMV) {
+            vtd_sanitize_mask(vtd, what.domain, iva & VTD_IVA_ADDR, (unsigned int)mask);
             granularity = VTD_GRANULARITY_NONE;
+        }
         vtd_invalidation_pages(&what, iva & VTD_IVA_ADDR & low_bits(vtd->options.address_width),
                                (unsigned int)mask);
         what.leaf_only = iva & VTD_IVA_IH;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "model/vtd/register_map.h"
+#include "model/vtd/sanitize.h"
 #include "model/vtd/vtd.h"
 
 /* Address spaces in one wait. More than that are drained in several. */
@@ -38,6 +39,7 @@ void vtd_invalidate_destroy(struct vtd *vtd)
 void vtd_invalidation_pages(struct vtd_invalidation *what, uint64_t address, unsigned int mask)
 {
     what->length = mask < 52 ? BIT64(12 + mask) : 0;
+    what->given = address;
     what->address = what->length ? address & ~(what->length - 1) : 0;
 }
 
@@ -129,6 +131,7 @@ void vtd_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
     if (request.kind == VTD_INVALIDATE_CONTEXT && request.scope == VTD_SCOPE_DOMAIN &&
         field_get(VTD_TTM_MASK, vtd->root) != VTD_TTM_LEGACY)
         request.scope = VTD_SCOPE_GLOBAL;
+    vtd_sanitize_invalidate(vtd, &request);
     if (request.kind != VTD_INVALIDATE_DEVICE && request.kind != VTD_INVALIDATE_INTERRUPT) {
         fill_job(&job, &request);
         vtd_for_each_function(vtd, drop_translations, &job);
@@ -140,6 +143,7 @@ void vtd_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
 void vtd_invalidate_commit(struct vtd *vtd)
 {
     drain(vtd->pending);
+    vtd_sanitize_drained(vtd);
     if (vtd->pending->nest) {
         vtd->pending->nest = false;
         vtd_nest_commit(vtd);
@@ -151,6 +155,7 @@ void vtd_invalidate_everything(struct vtd *vtd)
     static const struct vtd_invalidation everything = {.scope = VTD_SCOPE_GLOBAL};
     struct job job;
 
+    vtd_sanitize_forget(vtd);
     fill_job(&job, &everything);
     vtd_for_each_function(vtd, drop_translations, &job);
     vtd_invalidate_commit(vtd);

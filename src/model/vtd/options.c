@@ -57,6 +57,9 @@ static const struct property properties[] = {
     SWITCH("pmr", protected_memory, false),
     SWITCH("abort-dma", abort_dma, true),
     SWITCH("rid-priv", rid_privilege, false),
+    SWITCH("sanitize", sanitize, false),
+    SWITCH("sanitize-strict", sanitize_strict, false),
+    {"sanitize-patience", NUMBER16, MEMBER(sanitize_patience), 0, UINT16_MAX, 32},
 };
 
 /*
@@ -79,6 +82,7 @@ static const struct need {
     {"5-level", "first-stage"},
     {"abort-dma", "scalable"},
     {"rid-priv", "supervisor"},
+    {"sanitize-strict", "sanitize"},
     /* VT-d 5.0, 11.4.3: SSADS and EAFS are clear when SMPWCS is. */
     {"ad", "coherent"},
     {"extended-accessed", "coherent"},

@@ -2,6 +2,7 @@
 /* The invalidation queue (VT-d 5.0, 6.5.2): fetching, checking and carrying out descriptors. */
 #include "model/vtd/queue_descriptors.h"
 #include "model/vtd/register_map.h"
+#include "model/vtd/sanitize.h"
 #include "model/vtd/vtd.h"
 
 #define QUADWORDS 4
@@ -58,13 +59,17 @@ static enum vtd_queue_error run_iotlb(struct vtd *vtd, const uint64_t *quadwords
         .kind = VTD_INVALIDATE_IOTLB,
         .scope = scopes[granularity],
         .domain = domain_of(vtd, quadwords),
+        .reads_undrained = vtd->cap & VTD_CAP_DRD && !(quadwords[0] & VTD_DESC_IOTLB_DR),
+        .writes_undrained = vtd->cap & VTD_CAP_DWD && !(quadwords[0] & VTD_DESC_IOTLB_DW),
     };
 
     if (granularity == VTD_GRANULARITY_NONE)
         return VTD_QUEUE_RESERVED;
     if (granularity == VTD_GRANULARITY_FINE) {
-        if (mask > VTD_MAMV)
+        if (mask > VTD_MAMV) {
+            vtd_sanitize_mask(vtd, what.domain, quadwords[1] & VTD_DESC_ADDR, mask);
             return VTD_QUEUE_RESERVED;
+        }
         vtd_invalidation_pages(
             &what, quadwords[1] & VTD_DESC_ADDR & low_bits(vtd->options.address_width), mask);
         what.leaf_only = quadwords[1] & VTD_DESC_IH;
@@ -138,6 +143,7 @@ static enum vtd_queue_error run_wait(struct vtd *vtd, const uint64_t *quadwords)
         quadwords[1] & VTD_DESC_WAIT_STATUS & low_bits(vtd->options.host_address_width);
 
     vtd_invalidate_commit(vtd);
+    vtd_sanitize_wait(vtd);
     if (quadwords[0] & VTD_DESC_WAIT_SW && memory_store32(vtd->options.memory, status, data))
         return VTD_QUEUE_UNKNOWN;
     vtd_count(vtd, waits);

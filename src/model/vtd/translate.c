@@ -9,6 +9,7 @@
 #include "dma/walk.h"
 #include "model/vtd/fault_codes.h"
 #include "model/vtd/register_map.h"
+#include "model/vtd/sanitize.h"
 #include "model/vtd/tables.h"
 
 /* 3.15: the interrupt address range FEEx_xxxxh, 1 MiB. */
@@ -481,7 +482,10 @@ static void space_walk(struct viommu_dma_space *space, const struct viommu_dma_r
     __atomic_fetch_add(&function->walks, 1, __ATOMIC_RELAXED);
     if (__atomic_load_n(&function->assigned, __ATOMIC_RELAXED))
         vtd_count(function->vtd, assigned_emulated);
-    vtd_translate(function->vtd, &own, translation);
+    if (function->vtd->sanitizer)
+        vtd_sanitize_translate(function->vtd, &own, translation);
+    else
+        vtd_translate(function->vtd, &own, translation);
 }
 
 static void space_fault(struct viommu_dma_space *space, const struct viommu_dma_request *request,

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/rcu.h"
+#include "model/vtd/sanitize.h"
 
 static void free_functions(struct vtd *vtd)
 {
@@ -36,6 +37,7 @@ static void vtd_destroy(struct viommu *viommu)
     struct vtd *vtd = vtd_of(viommu);
 
     vtd_nest_destroy(vtd);
+    vtd_sanitize_destroy(vtd);
     vtd_invalidate_destroy(vtd);
     free_unit(vtd);
 }
@@ -144,12 +146,17 @@ int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *opti
     ret = vtd_invalidate_create(vtd);
     if (ret)
         goto free_vtd;
-    ret = vtd_nest_create(vtd);
+    ret = vtd_sanitize_create(vtd);
     if (ret)
         goto free_pending;
+    ret = vtd_nest_create(vtd);
+    if (ret)
+        goto free_sanitizer;
     *out = &vtd->base;
     return 0;
 
+free_sanitizer:
+    vtd_sanitize_destroy(vtd);
 free_pending:
     vtd_invalidate_destroy(vtd);
 free_vtd:

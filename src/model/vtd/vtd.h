@@ -15,6 +15,7 @@
  *   compare.c      what was promised against what a host has
  *   nest.c         guest tables on the host: nested HWPTs, pass-through, blocking
  *   shadow.c       guest second-stage tables mirrored into an IOAS
+ *   sanitize*.c    what the guest's driver does wrong
  *
  * Locks. `lock` serializes register writes, the invalidation queue and everything that talks to the
  * host; it is held while draining. `fault_lock` protects the fault registers and records, is taken
@@ -76,7 +77,8 @@ struct vtd_protection {
     struct vtd_region regions[VTD_PROTECTED_REGIONS];
 };
 
-struct vtd_nest; /* nest.c: the host side of this unit */
+struct vtd_nest;      /* nest.c: the host side of this unit */
+struct vtd_sanitizer; /* sanitize.c: what the guest's mistakes are seen by */
 
 /*
  * What one call from outside (a register write, attach, reset; for memory that comes and goes: one
@@ -113,8 +115,9 @@ struct vtd {
 
     struct vtd_pending *pending; /* invalidate.c: marked, not yet drained */
     struct vtd_nest *nest;
-    uint64_t work;             /* left of VTD_WORK_MAX */
-    struct viommu_stats stats; /* relaxed atomics: vtd_count() */
+    struct vtd_sanitizer *sanitizer; /* NULL: off */
+    uint64_t work;                   /* left of VTD_WORK_MAX */
+    struct viommu_stats stats;       /* relaxed atomics: vtd_count() */
 
     struct log_limit fault_limit, queue_limit, nest_limit;
 };
@@ -235,6 +238,9 @@ struct vtd_invalidation {
     uint32_t pasid;
     uint64_t address; /* PAGES: aligned to length */
     uint64_t length;  /* PAGES: bytes, a power of two, at least 4096; 0: 2^64 */
+    /* For the sanitizer alone, as our own invalidations drain always. */
+    uint64_t given; /* PAGES: the address before it was aligned */
+    bool reads_undrained, writes_undrained;
 };
 /* Fill in the pages: 2^mask of 4096 bytes, around address. Any mask: 52 and more is everything. */
 void vtd_invalidation_pages(struct vtd_invalidation *what, uint64_t address, unsigned int mask);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest sanitizer, from outside: what the other chapters call. Each call costs one look at a
+ * pointer when the unit does not sanitize. The design is in sanitize.c.
+ */
+#ifndef VTD_SANITIZE_H
+#define VTD_SANITIZE_H
+
+#include "model/vtd/vtd.h"
+
+/* 0 or -ENOMEM; without the property nothing is made. */
+int vtd_sanitize_create(struct vtd *vtd);
+void vtd_sanitize_destroy(struct vtd *vtd);
+
+/* vtd_translate() for an address space that caches the outcome, which is remembered. Within a
+ * read-side section; any thread. Only when there is a sanitizer. */
+void vtd_sanitize_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
+                            struct dma_translation *translation);
+
+/* The rest is under vtd->lock. */
+void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
+void vtd_sanitizer_drained(struct vtd *vtd);
+void vtd_sanitizer_wait(struct vtd *vtd);
+void vtd_sanitizer_forget(struct vtd *vtd);
+void vtd_sanitizer_mask(struct vtd *vtd, uint16_t domain, uint64_t address, unsigned int mask);
+
+/* The guest invalidates; before our own caches follow. */
+static inline void vtd_sanitize_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_invalidate(vtd, what);
+}
+
+/* Every request that began before the last invalidation has ended. */
+static inline void vtd_sanitize_drained(struct vtd *vtd)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_drained(vtd);
+}
+
+/* The guest is about to be told that its invalidations are complete. */
+static inline void vtd_sanitize_wait(struct vtd *vtd)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_wait(vtd);
+}
+
+/* All caches are empty. */
+static inline void vtd_sanitize_forget(struct vtd *vtd)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_forget(vtd);
+}
+
+/* An invalidation of second-stage pages was refused for its mask. */
+static inline void vtd_sanitize_mask(struct vtd *vtd, uint16_t domain, uint64_t address,
+                                     unsigned int mask)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_mask(vtd, domain, address, mask);
+}
+
+#endif

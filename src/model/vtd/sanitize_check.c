@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* The sanitizer's two moments: an invalidation takes records, a wait looks at those that are left.
+ */
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/rcu.h"
+#include "model/vtd/sanitizer.h"
+
+static bool is_page(const struct sanitize_record *record)
+{
+    return record->cache == CACHE_TRANSLATION || record->cache == CACHE_TABLES;
+}
+
+/* The copy of the context or PASID entry that a word on a page's way belongs to, if it is held. */
+static const struct sanitize_record *find_structure(const struct vtd_sanitizer *sanitizer,
+                                                    const struct sanitize_record *record,
+                                                    const struct sanitize_link *link)
+{
+    struct sanitize_record key = {
+        .cache = link->word >= WORD_PDE ? CACHE_PASID : CACHE_CONTEXT,
+        .requester_id = record->requester_id,
+        .request_pasid = link->word >= WORD_PDE ? record->pasid : VIOMMU_PASID_NONE,
+        .address_log2 = 64,
+    };
+
+    if (link->word == WORD_FIRST || link->word == WORD_SECOND)
+        return NULL;
+    return sanitize_find(sanitizer, &key);
+}
+
+/* A page's way differs from memory in a structure of which a cache still has the old copy, too: the
+ * page can be cached again from that. */
+static bool is_held(const struct vtd_sanitizer *sanitizer, const struct sanitize_record *record,
+                    const struct sanitize_judgement *judgement)
+{
+    const struct sanitize_link *link = &record->links[judgement->link];
+    const struct sanitize_record *structure;
+
+    if (judgement->verdict <= VERDICT_HARMLESS)
+        return false;
+    structure = find_structure(sanitizer, record, link);
+    for (unsigned int i = 0; structure && i < structure->count; i++)
+        if (structure->links[i].address == link->address)
+            return sanitize_same(link, structure->links[i].value);
+    return false;
+}
+
+/* What was made from a context or PASID entry that has been reported says nothing new. */
+static void drop_dependents(struct vtd_sanitizer *sanitizer,
+                            const struct sanitize_record *structure)
+{
+    struct sanitize_record *record, *next;
+
+    for (record = TAILQ_FIRST(&sanitizer->used); record; record = next) {
+        next = TAILQ_NEXT(record, age);
+        if (is_page(record) && record->requester_id == structure->requester_id &&
+            (structure->cache == CACHE_CONTEXT || structure->pasid == record->pasid))
+            sanitize_drop(sanitizer, record);
+    }
+}
+
+static struct viommu_sanitize_report *outbox_slot(struct vtd_sanitizer *sanitizer)
+{
+    return &sanitizer->outbox[sanitizer->outbox_count++];
+}
+
+static bool outbox_full(const struct vtd_sanitizer *sanitizer)
+{
+    return sanitizer->outbox_count == SANITIZE_OUTBOX;
+}
+
+typedef void visit_fn(struct vtd *vtd, struct sanitize_record *record, const void *opaque);
+
+/* Visit records until all were, or the outbox is full. The one that is visited may be dropped, and
+ * with a structure that is, pages: the next one is then a structure. */
+static bool visit_some(struct vtd *vtd, bool pages, visit_fn *visit, const void *opaque)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+    struct sanitize_record *record, *next;
+    bool full;
+
+    pthread_mutex_lock(&sanitizer->lock);
+    rcu_enter();
+    for (record = TAILQ_FIRST(&sanitizer->used); record && !outbox_full(sanitizer); record = next) {
+        next = TAILQ_NEXT(record, age);
+        while (next && is_page(next) != pages)
+            next = TAILQ_NEXT(next, age);
+        if (is_page(record) == pages)
+            visit(vtd, record, opaque);
+    }
+    full = outbox_full(sanitizer);
+    rcu_exit();
+    pthread_mutex_unlock(&sanitizer->lock);
+    return full;
+}
+
+static void empty_outbox(struct vtd *vtd)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+
+    for (unsigned int i = 0; i < sanitizer->outbox_count; i++)
+        sanitize_send(vtd, &sanitizer->outbox[i]);
+    sanitizer->outbox_count = 0;
+}
+
+/* Each report is of a record that goes, so a few rounds suffice, whatever the guest adds meanwhile.
+ */
+static void visit_all(struct vtd *vtd, bool pages, visit_fn *visit, const void *opaque)
+{
+    bool full = true;
+
+    for (unsigned int i = 0; full && i <= SANITIZE_RECORDS_MAX / SANITIZE_OUTBOX; i++) {
+        full = visit_some(vtd, pages, visit, opaque);
+        empty_outbox(vtd);
+    }
+}
+
+static bool skips_drain(const struct vtd_invalidation *what, const struct sanitize_record *record)
+{
+    return (what->writes_undrained && record->permissions & VIOMMU_DMA_WRITE) ||
+           (what->reads_undrained && record->permissions & VIOMMU_DMA_READ);
+}
+
+static void note_undrained(struct vtd_sanitizer *sanitizer, const struct sanitize_record *record,
+                           const struct sanitize_judgement *judgement)
+{
+    if (sanitizer->undrained)
+        return;
+    sanitizer->undrained = true;
+    sanitize_describe(record, judgement, &sanitizer->undrained_report);
+    sanitizer->undrained_report.kind = VIOMMU_SANITIZE_DRAIN;
+    sanitizer->undrained_report.needed =
+        "DW and DR in the IOTLB invalidation, as CAP_REG has DWD and DRD: requests that use the "
+        "old entry may still be under way when the wait completes";
+}
+
+/* The page goes; the tables on the way to it stay. */
+static void keep_tables(struct vtd_sanitizer *sanitizer, struct sanitize_record *record)
+{
+    const uint8_t word = record->pgtt == VTD_PGTT_SECOND ? WORD_SECOND : WORD_FIRST;
+    struct sanitize_record made;
+    const struct sanitize_record *known;
+
+    sanitize_copy(&made, record);
+    sanitize_drop(sanitizer, record);
+    while (made.count && made.links[made.count - 1].word != word)
+        made.count--;
+    /* Without the leaf: is there a table left? In a nested way, others stand between. */
+    for (made.count -= made.count > 0; made.count; made.count--)
+        if (made.links[made.count - 1].word == word)
+            break;
+    if (!made.count)
+        return;
+    made.cache = CACHE_TABLES;
+    made.address_log2 = made.page_log2 = (uint8_t)(made.page_log2 + 9);
+    made.address &= ~low_bits(made.address_log2);
+    known = sanitize_find(sanitizer, &made);
+    if (!known)
+        sanitize_keep(sanitizer, &made);
+}
+
+/* All of a page, or only the page and not the tables, is invalidated. */
+static void take_page(struct vtd *vtd, struct sanitize_record *record,
+                      const struct vtd_invalidation *what, bool leaf_only)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+    struct sanitize_judgement judgement;
+
+    sanitize_judge(vtd, record, &judgement);
+    if (is_held(sanitizer, record, &judgement)) {
+        record->miss = MISS_EARLY;
+        return;
+    }
+    if (judgement.verdict > VERDICT_HARMLESS && skips_drain(what, record))
+        note_undrained(sanitizer, record, &judgement);
+    if (!leaf_only) {
+        sanitize_drop(sanitizer, record);
+        return;
+    }
+    record->miss = judgement.verdict > VERDICT_HARMLESS ? MISS_HINT : MISS_NONE;
+    if (record->cache == CACHE_TRANSLATION)
+        keep_tables(sanitizer, record);
+}
+
+static void take_structure(struct vtd *vtd, struct sanitize_record *record)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+    struct sanitize_judgement judgement;
+    struct viommu_sanitize_report *report;
+
+    if (sanitize_rewritten(vtd, record, &judgement)) {
+        report = outbox_slot(sanitizer);
+        sanitize_describe(record, &judgement, report);
+        report->kind = VIOMMU_SANITIZE_ORDER;
+        report->needed = "the entry not present and invalidated first, and only then its other "
+                         "fields changed, as it may be fetched half-written";
+    }
+    sanitize_drop(sanitizer, record);
+}
+
+static void take(struct vtd *vtd, struct sanitize_record *record, const void *opaque)
+{
+    const struct vtd_invalidation *what = opaque;
+    struct sanitize_judgement judgement;
+    enum sanitize_miss miss;
+    uint8_t tables;
+
+    switch (sanitize_cover(what, record, &miss, &tables)) {
+    case COVERS_ALL:
+        if (is_page(record))
+            take_page(vtd, record, what, false);
+        else
+            take_structure(vtd, record);
+        return;
+    case COVERS_LEAF:
+        take_page(vtd, record, what, true);
+        return;
+    case COVERS_TABLES:
+        record->tables_kept &= (uint8_t)~tables;
+        break;
+    case COVERS_NOTHING:
+        break;
+    }
+    if (miss == MISS_NONE)
+        return;
+    sanitize_judge(vtd, record, &judgement);
+    if (judgement.verdict > VERDICT_HARMLESS)
+        record->miss = miss;
+}
+
+/* A walk that began earlier may still leave what this invalidates. */
+static void await_drain(struct vtd_sanitizer *sanitizer, const struct vtd_invalidation *what)
+{
+    uint64_t sequence = __atomic_add_fetch(&sanitizer->sequence, 1, __ATOMIC_SEQ_CST);
+
+    pthread_mutex_lock(&sanitizer->lock);
+    if (sanitizer->pending_count < SANITIZE_PENDING_MAX)
+        sanitizer->pending[sanitizer->pending_count++] = (struct sanitize_pending){sequence, *what};
+    else
+        sanitizer->pending_lost = sequence;
+    pthread_mutex_unlock(&sanitizer->lock);
+}
+
+void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
+{
+    bool iotlb = what->kind == VTD_INVALIDATE_IOTLB || what->kind == VTD_INVALIDATE_PIOTLB;
+
+    if (what->kind == VTD_INVALIDATE_DEVICE || what->kind == VTD_INVALIDATE_INTERRUPT)
+        return;
+    /* One drain waits for all requests. */
+    if (iotlb && !what->writes_undrained && !what->reads_undrained)
+        vtd->sanitizer->undrained = false;
+    await_drain(vtd->sanitizer, what);
+    visit_all(vtd, iotlb, take, what);
+}
+
+void vtd_sanitizer_drained(struct vtd *vtd)
+{
+    pthread_mutex_lock(&vtd->sanitizer->lock);
+    vtd->sanitizer->pending_count = 0;
+    pthread_mutex_unlock(&vtd->sanitizer->lock);
+}
+
+/* Whether what differs is wrong, or may become so. */
+static bool is_suspect(const struct vtd *vtd, const struct sanitize_judgement *judgement)
+{
+    if (judgement->verdict == VERDICT_TAKEN)
+        return vtd->options.sanitize_strict;
+    return judgement->verdict > VERDICT_HARMLESS;
+}
+
+static void check(struct vtd *vtd, struct sanitize_record *record, const void *opaque)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+    struct sanitize_judgement judgement;
+
+    (void)opaque;
+    sanitize_judge(vtd, record, &judgement);
+    if (judgement.verdict <= VERDICT_HARMLESS)
+        record->miss = MISS_NONE;
+    if (!is_suspect(vtd, &judgement) ||
+        (is_page(record) && is_held(sanitizer, record, &judgement))) {
+        record->suspect_since = 0;
+        return;
+    }
+    if (!record->suspect_since)
+        record->suspect_since = sanitizer->waits;
+    if (sanitizer->waits - record->suspect_since < vtd->options.sanitize_patience)
+        return;
+    sanitize_describe(record, &judgement, outbox_slot(sanitizer));
+    if (!is_page(record))
+        drop_dependents(sanitizer, record);
+    sanitize_drop(sanitizer, record);
+}
+
+static void say_forgotten(struct vtd *vtd)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+    uint64_t forgotten;
+
+    pthread_mutex_lock(&sanitizer->lock);
+    forgotten = sanitizer->forgotten;
+    pthread_mutex_unlock(&sanitizer->lock);
+    if (forgotten == sanitizer->forgotten_said)
+        return;
+    sanitizer->forgotten_said = forgotten;
+    log_limited(&vtd->options.log, &sanitizer->forgotten_limit, VIOMMU_LOG_INFO,
+                "vtd: the sanitizer remembers %u translations, and has forgotten %llu older ones: "
+                "mistakes of the guest about them are not seen",
+                SANITIZE_RECORDS_MAX, (unsigned long long)forgotten);
+}
+
+void vtd_sanitizer_wait(struct vtd *vtd)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+
+    sanitizer->waits++;
+    if (sanitizer->undrained)
+        sanitize_send(vtd, &sanitizer->undrained_report);
+    sanitizer->undrained = false;
+    visit_all(vtd, false, check, NULL);
+    visit_all(vtd, true, check, NULL);
+    say_forgotten(vtd);
+}
+
+void vtd_sanitizer_forget(struct vtd *vtd)
+{
+    struct vtd_sanitizer *sanitizer = vtd->sanitizer;
+    struct sanitize_record *record;
+
+    __atomic_add_fetch(&sanitizer->sequence, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_lock(&sanitizer->lock);
+    sanitizer->pending_lost = sanitizer->sequence;
+    while ((record = TAILQ_FIRST(&sanitizer->used)))
+        sanitize_drop(sanitizer, record);
+    pthread_mutex_unlock(&sanitizer->lock);
+    sanitizer->undrained = false;
+}
+
+void vtd_sanitizer_mask(struct vtd *vtd, uint16_t domain, uint64_t address, unsigned int mask)
+{
+    const struct viommu_sanitize_report report = {
+        .size = sizeof(report),
+        .kind = VIOMMU_SANITIZE_MASK,
+        .pasid = VIOMMU_PASID_NONE,
+        .domain = domain,
+        .address = address,
+        .address_log2 = (uint8_t)(12 + mask),
+        .needed = "an address mask of at most CAP_REG.MAMV, or an invalidation of the domain: this "
+                  "one was refused",
+    };
+
+    sanitize_send(vtd, &report);
+}
