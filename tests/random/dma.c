@@ -23,14 +23,16 @@ struct expected {
     struct oracle_answer first; /* of the first byte */
     struct oracle_answer last;  /* of the piece that decided */
     bool writes_tables;         /* a write would reach what is not data */
-    bool readonly;              /* some of it, or a table, lies in read-only memory */
+    bool not_for_host;          /* see oracle.h; or read-only memory is reached */
 };
 
 static bool malformed(const struct oracle_request *request)
 {
     bool with_pasid = request->pasid != ORACLE_NO_PASID;
 
-    return !request->length || request->address + request->length - 1 < request->address ||
+    if (!request->length && (request->access != ORACLE_READ || request->type))
+        return true;
+    return (request->length && request->address + request->length - 1 < request->address) ||
            !(request->access & 3) || (!with_pasid && (request->access & 12)) ||
            (with_pasid && request->pasid >> 20) || request->type > 2;
 }
@@ -51,7 +53,7 @@ static bool judge(const struct world *world, const struct oracle_request *reques
     expected->reason = answer->reason;
     expected->recorded =
         answer->reason && !(oracle_qualified(answer->reason) && answer->fault_disable);
-    expected->readonly |= answer->readonly_table;
+    expected->not_for_host |= answer->not_for_host;
     if (answer->verdict == ORACLE_INTERRUPT)
         expected->status = VIOMMU_DMA_INTERRUPT_RANGE;
     if (answer->verdict != ORACLE_OK)
@@ -62,7 +64,7 @@ static bool judge(const struct world *world, const struct oracle_request *reques
         expected->status = VIOMMU_DMA_READONLY;
     else if ((request->access & ORACLE_WRITE) && !is_data(answer->gpa))
         expected->writes_tables = true;
-    expected->readonly |= readonly;
+    expected->not_for_host |= readonly;
     return expected->status == VIOMMU_DMA_OK;
 }
 
@@ -100,7 +102,7 @@ static void expect(struct world *world, const struct oracle_request *asked, bool
         return;
     }
     world->oracle.dry = dry;
-    while (request.length) {
+    for (bool more = true; more; more = request.length) {
         uint64_t bytes;
 
         oracle_translate(&world->oracle, &request, &answer);
@@ -370,7 +372,10 @@ static bool mapped(struct world *world, const struct oracle_request *asked)
 
     if (viommu_dma_map(space, &request, &mapping, &result))
         mapping.host = NULL;
-    expect_first(world, asked, &expected);
+    if (asked->length)
+        expect_first(world, asked, &expected);
+    else
+        expected = (struct expected){.status = VIOMMU_DMA_BAD_REQUEST};
     same = mapping.host == (expected.moved ? world_at(world, expected.first.gpa) : NULL);
     if (mapping.host)
         viommu_dma_unmap(space, &mapping);
@@ -394,21 +399,19 @@ static bool host_can_tell(const struct world *world, const struct oracle_request
 {
     bool with_pasid = asked->pasid != ORACLE_NO_PASID;
 
-    if (asked->type || dry->last.not_snooped || asked->pasid == 0 || dry->writes_tables ||
-        dry->readonly)
+    if (!asked->length || asked->type || asked->pasid == 0 || dry->writes_tables ||
+        dry->not_for_host)
         return false;
-    if (with_pasid && (!world->oracle.enabled || dry->first.pgtt == 1))
+    if (with_pasid && (!world->oracle.enabled || dry->first.pgtt % 2))
         return world->oracle.enabled;
     return asked->address + asked->length <= 0xfee00000 || asked->address > 0xfeefffff;
 }
 
-/* Tables that the guest nests itself the host cannot take, and privileged requests it takes only
- * for a first stage: it blocks, and the guest is told. */
+/* Privileged requests the host takes only for a first stage: it blocks, and the guest is told. */
 static bool host_blocks(const struct oracle_request *asked, const struct oracle_answer *answer)
 {
-    if (answer->verdict != ORACLE_OK)
-        return false;
-    return answer->pgtt == 3 || ((asked->access & ORACLE_PRIVILEGED) && answer->pgtt != 1);
+    return answer->verdict == ORACLE_OK && (asked->access & ORACLE_PRIVILEGED) &&
+           (answer->pgtt == 2 || answer->pgtt == 4);
 }
 
 static void expect_blocked(struct world *world, const struct oracle_request *asked,

@@ -21,6 +21,9 @@ static const char *const properties[] = {
     "scalable=off,aw=39,1g=off",
     "fault-records=1,pasid-bits=20,1g=off,2m=off,haw=39,supervisor=on",
     "second-stage=on,first-stage=off,snoop-control=off,domain-bits=4",
+    "5-level=on,aw=57,haw=52,second-stage=on,nested=on,pasid-bits=8,supervisor=on",
+    "5-level=on,pasid-bits=20",
+    "first-stage=off,second-stage=on,aw=57,haw=52",
     "second-stage=on,nested=on,coherent=off,pt=off,haw=36,domain-bits=8",
 };
 
@@ -81,7 +84,7 @@ static uint64_t random_length(struct generator *generator)
     case 0:
         return random_below(generator, 0x2800);
     case 1:
-        return random_below(generator, 2) ? 0x1000 : 0;
+        return random_one_in(generator, 2) ? 0x1000 : 0;
     default:
         return 1 + random_below(generator, 16);
     }

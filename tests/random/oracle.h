@@ -81,8 +81,9 @@ struct oracle_answer {
     uint64_t gpa;      /* of the address itself */
     unsigned int granule_log2;
     uint8_t permissions;
-    bool not_snooped;    /* an accessed or dirty bit was missing and PWSNP is clear */
-    bool readonly_table; /* a first-stage entry lies in read-only memory */
+    /* Something on the way that a host does otherwise than the specification says: PWSNP is clear
+     * where a bit was to be set; what is nested on is read-only, or in the interrupt range. */
+    bool not_for_host;
 };
 
 /* Memory of `size` bytes at gpa, in one range; NULL: none. */

@@ -61,7 +61,7 @@ static uint8_t set_bits(struct walk *walk, uint64_t where, uint64_t wanted, bool
     if ((value & wanted) == wanted)
         return 0;
     if (!walk->entry->pwsnp) {
-        walk->answer->not_snooped = true;
+        walk->answer->not_for_host = true;
         return reasons[0];
     }
     if (!writable)
@@ -163,6 +163,8 @@ static void second_walk(struct walk *walk, uint64_t address, uint8_t access, str
             break;
         table = bits(value, 51, 12) << 12;
     }
+    walk->answer->not_for_host |=
+        walk->entry->pgtt == 3 && (!bit(all, 1) || address >> 20 == 0xfee);
     page->shift = shift_of(level);
     page->gpa = (bits(value, 51, page->shift) << page->shift) | (address & below(page->shift));
     /* A write must find the dirty bit set, or set it. */
@@ -204,7 +206,7 @@ static uint8_t first_fetch(struct walk *walk, uint64_t address, unsigned int lev
     if (!oracle_load(walk->oracle, *where, value))
         return root ? 0x73 : 0x70;
     oracle_memory(walk->oracle, *where, 8, &readonly);
-    walk->answer->readonly_table |= readonly;
+    walk->answer->not_for_host |= readonly;
     return 0;
 }
 
