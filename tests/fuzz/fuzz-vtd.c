@@ -58,12 +58,16 @@ static void create_unit(struct machine *machine, uint8_t choice)
         "scalable=off,aw=39",
         "second-stage=on,nested=on,ad=on,supervisor=on,pasid-bits=20,execute=on,extended-accessed=on",
         "fault-records=1,caching-mode=on,pasid-bits=20,1g=off,2m=off,haw=39",
+        "second-stage=on,nested=on,pasid-bits=8,sanitize=on,sanitize-strict=on",
+        "scalable=off,pmr=on,caching-mode=off,domain-bits=4",
+        "5-level=on,aw=57,haw=52,second-stage=on,nested=on,pasid-bits=20,supervisor=on,rid-priv=on",
     };
     struct viommu_vtd_options options;
 
     viommu_vtd_options_init(&options);
     options.memory = machine->memory;
-    if (viommu_vtd_options_parse(&options, properties[choice % 5], NULL) ||
+    if (viommu_vtd_options_parse(
+            &options, properties[choice % (sizeof(properties) / sizeof(properties[0]))], NULL) ||
         viommu_vtd_create(&machine->unit, &options, NULL) ||
         viommu_protect_bus(machine->unit, machine->bus, NULL))
         abort();
@@ -217,12 +221,52 @@ static void step_replug(struct machine *machine, struct input *input)
     viommu_assign_attach(machine->assign, machine->assigned, DEVICE, &machine->assignment, NULL);
 }
 
+/* A register that exists; a value with few bits, or any. */
+static void step_register(struct machine *machine, struct input *input)
+{
+    static const uint16_t offsets[] = {
+        0x18, 0x20, 0x28, 0x34, 0x38, 0x3c,  0x40,  0x44,  0x64,  0x68,  0x6c,  0x70,  0x78,
+        0x80, 0x88, 0x90, 0x9c, 0xa0, 0xa4,  0xa8,  0xac,  0xb0,  0xb8,  0xc0,  0xc8,  0xd0,
+        0xdc, 0xe0, 0xe4, 0xe8, 0xec, 0x500, 0x508, 0x600, 0x608, 0x60c, 0x618, 0x100, 0x108,
+    };
+    uint8_t which = (uint8_t)take(input, 1), shape = (uint8_t)take(input, 1);
+    uint64_t offset = offsets[which % (sizeof(offsets) / sizeof(offsets[0]))], value;
+
+    if (shape & 1)
+        value = UINT64_C(1) << (shape >> 2) | UINT64_C(1) << (take(input, 1) & 63);
+    else
+        value = take(input, 4) | (uint64_t)(shape >> 2) << 32;
+    viommu_mmio_write(machine->unit, offset, shape & 2 ? 8 : 4, value);
+    viommu_mmio_read(machine->unit, offset, shape & 2 ? 8 : 4);
+}
+
+/* Descriptors that mean something, where the queue's tail is; the tail moves behind them. */
+static void step_descriptors(struct machine *machine, struct input *input)
+{
+    uint64_t queue = viommu_mmio_read(machine->unit, 0x90, 8);
+    uint64_t tail = viommu_mmio_read(machine->unit, 0x88, 8);
+    uint64_t size = UINT64_C(4096) << (queue & 7), width = queue >> 11 & 1 ? 32 : 16;
+
+    for (unsigned int count = 1 + (take(input, 1) & 3); count; count--) {
+        uint64_t at = (queue & ~UINT64_C(0xfff)) + tail, type = take(input, 1);
+        uint64_t words[4] = {(type & 15) | (type >> 4 & 3) << 4 | (type >> 6) << 9};
+
+        words[0] |= take(input, 1) << 16 | take(input, 4) << 32;
+        words[1] = take(input, 3) << 12 | take(input, 1);
+        if (at < RAM_SIZE && at + width <= RAM_SIZE)
+            memcpy(machine->ram + at, words, width);
+        tail = (tail + width) % size;
+    }
+    viommu_mmio_write(machine->unit, 0x88, 8, tail);
+}
+
 typedef void step_fn(struct machine *machine, struct input *input);
 
 static step_fn *const steps[] = {
-    step_mmio_write,   step_mmio_write,   step_mmio_write, step_mmio_read, step_store,
-    step_entry,        step_entry,        step_dma,        step_dma,       step_map,
-    step_hardware_dma, step_hardware_dma, step_reset,      step_replug,
+    step_mmio_write,   step_mmio_write,   step_mmio_write,  step_mmio_read,   step_store,
+    step_entry,        step_entry,        step_dma,         step_dma,         step_map,
+    step_hardware_dma, step_hardware_dma, step_reset,       step_replug,      step_register,
+    step_register,     step_register,     step_descriptors, step_descriptors, step_descriptors,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);

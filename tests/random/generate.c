@@ -10,23 +10,6 @@
 #define MUTATIONS      3
 #define MOST_UNSETTLED 6
 
-static const char *const properties[] = {
-    "",
-    "pasid-bits=20",
-    "second-stage=on,nested=on,pasid-bits=8",
-    "second-stage=on,nested=on,pasid-bits=20,supervisor=on",
-    "second-stage=on,nested=on,ad=on,supervisor=on,pasid-bits=20,execute=on,extended-accessed=on",
-    "second-stage=on,nested=on,ad=on,execute=on,pasid-bits=6,aw=39,fault-records=1",
-    "scalable=off",
-    "scalable=off,aw=39,1g=off",
-    "fault-records=1,pasid-bits=20,1g=off,2m=off,haw=39,supervisor=on",
-    "second-stage=on,first-stage=off,snoop-control=off,domain-bits=4",
-    "5-level=on,aw=57,haw=52,second-stage=on,nested=on,pasid-bits=8,supervisor=on",
-    "5-level=on,pasid-bits=20",
-    "first-stage=off,second-stage=on,aw=57,haw=52",
-    "second-stage=on,nested=on,coherent=off,pt=off,haw=36,domain-bits=8",
-};
-
 /* splitmix64: small, and the same everywhere. */
 uint64_t random_next(struct generator *generator)
 {
@@ -169,8 +152,7 @@ static void round_of(struct generator *generator)
 bool generate_and_run(struct world *world, uint64_t seed, struct test_case *test)
 {
     struct generator generator = {.state = seed * UINT64_C(0x9e3779b97f4a7c15), .test = test};
-    const char *chosen =
-        properties[random_below(&generator, sizeof(properties) / sizeof(properties[0]))];
+    const char *chosen = world_properties[random_below(&generator, world_properties_count)];
 
     memset(test, 0, sizeof(*test));
     snprintf(test->properties, sizeof(test->properties), "%s", chosen);

@@ -5,17 +5,19 @@
  *
  *     random [--seed N] [--requests N] [--keep FOLDER]   random cases, seed upon seed
  *     random CASE...                                     cases of files, as --keep wrote them
+ *     random ... --bytes FOLDER                          and write them as inputs of fuzz-tables
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "generate.h"
 #include "shrink.h"
 
 struct arguments {
     uint64_t seed, requests;
-    const char *keep;
+    const char *keep, *bytes;
 };
 
 static void keep(const struct arguments *arguments, const struct test_case *test, uint64_t seed,
@@ -34,6 +36,21 @@ static void keep(const struct arguments *arguments, const struct test_case *test
     case_print(test, file);
     fclose(file);
     printf("kept as %s\n", path);
+}
+
+static void write_bytes(const char *folder, const struct test_case *test, uint64_t seed)
+{
+    char path[512];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/seed-%" PRIu64, folder, seed);
+    file = fopen(path, "wb");
+    if (!file) {
+        fprintf(stderr, "cannot write %s\n", path);
+        exit(2);
+    }
+    case_to_bytes(test, file);
+    fclose(file);
 }
 
 static void failed(struct world *world, const struct arguments *arguments, struct test_case *test,
@@ -62,6 +79,8 @@ static int run_random(const struct arguments *arguments)
         agreed = generate_and_run(&world, seed, &test);
         if (!agreed)
             failed(&world, arguments, &test, seed);
+        if (arguments->bytes)
+            write_bytes(arguments->bytes, &test, seed);
         case_free(&test);
     }
     printf("%" PRIu64 " seeds, %" PRIu64 " requests compared (%" PRIu64 " more while tables were "
@@ -133,11 +152,15 @@ int main(int argc, char **argv)
             arguments.requests = strtoull(argv[i + 1], NULL, 0);
         else if (!strcmp(argv[i], "--keep"))
             arguments.keep = argv[i + 1];
+        else if (!strcmp(argv[i], "--bytes"))
+            arguments.bytes = argv[i + 1];
         else
             break;
     }
     if (i < argc && argv[i][0] == '-') {
-        fprintf(stderr, "usage: %s [--seed N] [--requests N] [--keep FOLDER] | CASE...\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s [--seed N] [--requests N] [--keep FOLDER] [--bytes FOLDER] | CASE...\n",
+                argv[0]);
         return 2;
     }
     return i < argc ? run_files(argv + i, argc - i) : run_random(&arguments);

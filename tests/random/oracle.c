@@ -131,6 +131,7 @@ static uint8_t admit(const struct oracle *oracle, const uint64_t *context, uint3
     if (!bit(context[0], 2) && type != 0)
         return 0x44;
     entry->pasid = rid_pasid;
+    entry->rid_privileged = bit(context[1], 20);
     if (pasid == ORACLE_NO_PASID)
         return 0;
     if (!bit(context[0], 3))
@@ -381,6 +382,8 @@ void oracle_translate(const struct oracle *oracle, const struct oracle_request *
         return;
     }
     answer->pgtt = entry.pgtt;
+    if (own.pasid == ORACLE_NO_PASID && entry.rid_privileged)
+        own.access |= ORACLE_PRIVILEGED;
     if ((request->access & ORACLE_EXECUTE) && !entry.ere)
         fault(answer, 0x5c);
     else if ((request->access & ORACLE_PRIVILEGED) && !entry.sre)

@@ -34,6 +34,9 @@ struct oracle {
     uint64_t rtaddr;    /* RTADDR_REG as latched */
     bool enabled;       /* GSTS.TES */
     bool dry;           /* set no accessed and dirty bits */
+    /* Called when it does set some. */
+    void (*marked)(void *opaque, uint64_t gpa);
+    void *opaque;
 };
 
 /* Why there is no translation, when it is not a fault reason of table 30. */
@@ -63,6 +66,7 @@ struct oracle_entry {
     uint32_t pasid;
     uint64_t first_root, second_root;
     unsigned int first_levels, second_levels;
+    bool rid_privileged; /* requests without PASID are supervisor ones */
     bool wpe, sre, eafe, ere, nxe, smep, pwsnp, ssade;
     /* Where the entries lie that were read, and how many bytes of each. */
     struct {

@@ -69,8 +69,11 @@ static uint8_t set_bits(struct walk *walk, uint64_t where, uint64_t wanted, bool
     if (readonly)
         return reasons[2];
     value |= wanted;
-    if (!walk->dry)
-        memcpy(at, &value, 8);
+    if (walk->dry)
+        return 0;
+    memcpy(at, &value, 8);
+    if (walk->oracle->marked)
+        walk->oracle->marked(walk->oracle->opaque, where);
     return 0;
 }
 

@@ -70,6 +70,11 @@ void world_changes_clear(struct world *world)
     memset(world->changes, 0, sizeof(*world->changes));
 }
 
+void world_unsettle(struct world *world)
+{
+    world->changes->everything = true;
+}
+
 bool world_is_settled(const struct world *world)
 {
     const struct world_changes *changes = world->changes;
@@ -102,7 +107,7 @@ static void add_entry(struct world_changes *changes, const struct entry_change *
 struct search {
     struct world *world;
     const struct oracle_entry *entry;
-    uint64_t gpa, value; /* that is going to be stored */
+    uint64_t gpa, value; /* that is going to be stored; gpa 0: nothing */
     bool first;
     unsigned int visits;
 };
@@ -151,7 +156,8 @@ static void visit(struct search *search, uint64_t table, unsigned int level, uin
     words = (const uint64_t *)oracle_memory(oracle, table, 4096, NULL);
     if (!words)
         return;
-    if ((search->gpa & ~UINT64_C(0xfff)) == table)
+    *world_usage(search->world, table) |= WORLD_TABLE;
+    if (search->gpa && (search->gpa & ~UINT64_C(0xfff)) == table)
         found(search, base + ((search->gpa & 0xfff) / 8 << shift_of(level)), level,
               words[(search->gpa & 0xfff) / 8]);
     for (uint64_t i = 0; i < 512; i++) {
@@ -194,9 +200,10 @@ static bool search_entries(struct world *world, uint16_t requester, uint32_t pas
     return false;
 }
 
+static const uint16_t requesters[] = {WORLD_EMULATED, WORLD_ASSIGNED};
+
 void world_changes_note(struct world *world, uint64_t gpa, uint64_t value)
 {
-    static const uint16_t requesters[] = {WORLD_EMULATED, WORLD_ASSIGNED};
     struct oracle_entry entry;
 
     for (size_t i = 0; i < 2 && world->oracle.enabled && !world->changes->everything; i++) {
@@ -205,6 +212,31 @@ void world_changes_note(struct world *world, uint64_t gpa, uint64_t value)
             search_entries(world, requesters[i], world_pasids[j], &entry, gpa);
             if (!entry.reason)
                 search_tables(world, &entry, gpa, value);
+        }
+    }
+}
+
+static void mark_entries(struct world *world, const struct oracle_entry *entry)
+{
+    for (unsigned int i = 0; i < entry->reads; i++) {
+        uint8_t *usage = world_usage(world, entry->read[i].gpa);
+
+        if (usage)
+            *usage |= WORLD_STRUCTURE;
+    }
+}
+
+void world_look_at_tables(struct world *world)
+{
+    struct oracle_entry entry;
+
+    memset(world->usage, 0, sizeof(world->usage));
+    for (size_t i = 0; i < 2 && world->oracle.enabled; i++) {
+        for (size_t j = 0; j < world_pasid_count; j++) {
+            oracle_find(&world->oracle, requesters[i], world_pasids[j], 0, &entry);
+            mark_entries(world, &entry);
+            if (!entry.reason)
+                search_tables(world, &entry, 0, 0);
         }
     }
 }
@@ -377,5 +409,6 @@ bool world_settle(struct world *world, uint64_t how)
     }
     world_changes_clear(world);
     world_copy_memory(world);
+    world_look_at_tables(world);
     return true;
 }

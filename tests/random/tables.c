@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Structures (root to PASID table) and page tables keep to pages of their own: an accessed bit that
- * a walk sets must never be part of another structure's entry, or nobody could say what is cached.
+ * Structures (root to PASID table) and page tables mostly keep to pages of their own: where an
+ * accessed bit of a walk changes another structure, nobody can say what is cached.
  */
 #include "tables.h"
 
@@ -41,6 +41,11 @@ static const uint64_t borders[] = {
 };
 
 #define BORDERS (sizeof(borders) / sizeof(borders[0]))
+
+uint64_t tables_border(uint64_t n)
+{
+    return borders[n % BORDERS];
+}
 
 uint64_t random_iova(struct generator *generator)
 {
@@ -304,12 +309,13 @@ static void build_context(struct generator *generator, uint16_t function, uint64
 {
     uint64_t entry = CONTEXT + function * UINT64_C(32);
     uint64_t pdts = random_one_in(generator, 3) ? random_below(generator, 8) : 7;
+    uint64_t privileged = generator->world->oracle.ecap >> 53 & random_below(generator, 2);
 
     put(generator, entry, directory | pdts << 9 | (generator->pasids ? 8 : 0) | 1, ENTRY_STRUCTURE);
-    if (random_one_in(generator, 6))
-        put(generator, entry + 8, world_pasids[1 + random_below(generator, 4)], ENTRY_STRUCTURE);
-    else
-        remember(generator, entry + 8, ENTRY_STRUCTURE);
+    put(generator, entry + 8,
+        (random_one_in(generator, 6) ? world_pasids[1 + random_below(generator, 4)] : 0) |
+            privileged << 20,
+        ENTRY_STRUCTURE);
 }
 
 static void build_scalable(struct generator *generator)
@@ -359,10 +365,10 @@ void tables_switch_on(struct generator *generator)
     emit(generator, (struct op){OP_MODE, {on, ROOT | ttm << 10}});
 }
 
-/* To where neither structures nor page tables are. */
 static uint64_t spoil_structure(struct generator *generator, uint64_t value)
 {
-    static const uint64_t pointers[] = {WORLD_NOWHERE, WORLD_ROM, UINT64_C(1) << 48};
+    static const uint64_t pointers[] = {WORLD_NOWHERE, WORLD_ROM, UINT64_C(1) << 48, ROOT,
+                                        PASIDS,        PAGES,     WORLD_DATA};
 
     switch (random_below(generator, 5)) {
     case 0:

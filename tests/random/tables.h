@@ -40,6 +40,8 @@ bool random_one_in(struct generator *generator, uint64_t n);
 void emit(struct generator *generator, struct op op);
 void emit_store(struct generator *generator, uint64_t gpa, uint64_t value);
 
+/* An address at a border, by any number. */
+uint64_t tables_border(uint64_t n);
 /* One that was mapped, or at a border. */
 uint64_t random_iova(struct generator *generator);
 uint16_t random_domain(struct generator *generator);

@@ -15,6 +15,25 @@
 #define SRTP   (1u << 30)
 #define QIE    (1u << 26)
 
+const char *const world_properties[] = {
+    "",
+    "pasid-bits=20",
+    "second-stage=on,nested=on,pasid-bits=8",
+    "second-stage=on,nested=on,pasid-bits=20,supervisor=on",
+    "second-stage=on,nested=on,ad=on,supervisor=on,pasid-bits=20,execute=on,extended-accessed=on",
+    "second-stage=on,nested=on,ad=on,execute=on,pasid-bits=6,aw=39,fault-records=1",
+    "scalable=off",
+    "scalable=off,aw=39,1g=off",
+    "fault-records=1,pasid-bits=20,1g=off,2m=off,haw=39,supervisor=on",
+    "second-stage=on,first-stage=off,snoop-control=off,domain-bits=4",
+    "5-level=on,aw=57,haw=52,second-stage=on,nested=on,pasid-bits=8,supervisor=on",
+    "5-level=on,pasid-bits=20,sanitize=on",
+    "pasid-bits=8,supervisor=on,rid-priv=on,second-stage=on",
+    "first-stage=off,second-stage=on,aw=57,haw=52",
+    "second-stage=on,nested=on,coherent=off,pt=off,haw=36,domain-bits=8",
+};
+const size_t world_properties_count = sizeof(world_properties) / sizeof(world_properties[0]);
+
 const uint32_t world_pasids[] = {VIOMMU_PASID_NONE, 0, 1, 2, 5, 63, 64, 200, 0x1ffff, 0xfffff};
 const size_t world_pasid_count = sizeof(world_pasids) / sizeof(world_pasids[0]);
 
@@ -79,6 +98,28 @@ static void create_memory(struct world *world)
     world_copy_memory(world);
 }
 
+uint8_t *world_usage(struct world *world, uint64_t gpa)
+{
+    for (size_t i = 0; i < WORLD_RANGES; i++) {
+        if (gpa >= ranges[i].gpa && gpa - ranges[i].gpa < ranges[i].size)
+            return &world->usage[i][(gpa - ranges[i].gpa) >> 12];
+    }
+    return NULL;
+}
+
+/*
+ * The oracle sets an accessed or dirty bit in an entry. When that is part of a structure, too, the
+ * guest has changed the structure without knowing it.
+ */
+static void entry_marked(void *opaque, uint64_t gpa)
+{
+    struct world *world = opaque;
+    const uint8_t *usage = world_usage(world, gpa);
+
+    if (usage && (*usage & WORLD_STRUCTURE))
+        world_unsettle(world);
+}
+
 static void create_unit(struct world *world, const char *properties)
 {
     struct viommu_vtd_options options;
@@ -96,6 +137,8 @@ static void create_unit(struct world *world, const char *properties)
         .cap = viommu_mmio_read(world->unit, 0x08, 8),
         .ecap = viommu_mmio_read(world->unit, 0x10, 8),
         .haw = options.host_address_width,
+        .marked = entry_marked,
+        .opaque = world,
     };
     world->scalable = world->oracle.ecap >> 43 & 1;
 }
@@ -139,6 +182,7 @@ void world_start(struct world *world, const struct test_case *test)
     if (!world->changes)
         world->changes = world_changes_create();
     world_changes_clear(world);
+    memset(world->usage, 0, sizeof(world->usage));
     world_queue_start(world);
 }
 
@@ -235,6 +279,7 @@ static bool run_mode(struct world *world, bool on, uint64_t rtaddr)
     viommu_mmio_write(world->unit, GCMD, 4, QIE | (on ? TE : 0));
     world_changes_clear(world);
     world_copy_memory(world);
+    world_look_at_tables(world);
     return true;
 }
 

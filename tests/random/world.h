@@ -13,6 +13,11 @@
 #include "oracle.h"
 
 #define WORLD_RANGES 5
+#define WORLD_PAGES  256 /* of one range at most */
+
+/* How a page is used. */
+#define WORLD_STRUCTURE 1 /* root to PASID table */
+#define WORLD_TABLE     2
 
 /* Guest memory; queue and status of the guest's driver lie in the first pages. */
 #define WORLD_QUEUE   UINT64_C(0x2000)
@@ -26,6 +31,10 @@
 
 #define WORLD_EMULATED 8 /* requester IDs */
 #define WORLD_ASSIGNED 16
+
+/* Machines to choose from. */
+extern const char *const world_properties[];
+extern const size_t world_properties_count;
 
 /* The PASIDs that requests use. */
 extern const uint32_t world_pasids[];
@@ -53,6 +62,8 @@ struct world {
     uint32_t waits;
 
     struct world_changes *changes;
+    /* By range and page: WORLD_STRUCTURE, WORLD_TABLE, when an entry of it may be cached. */
+    uint8_t usage[WORLD_RANGES][WORLD_PAGES];
     char log[256];                                 /* the last message of the unit */
     char failure[512];                             /* what they disagreed about; empty: nothing */
     uint64_t requests, compared, arrived, faulted; /* by DMA */
@@ -85,6 +96,12 @@ void world_changes_clear(struct world *world);
 /* Before the guest stores value to gpa. */
 void world_changes_note(struct world *world, uint64_t gpa, uint64_t value);
 bool world_is_settled(const struct world *world);
+/* How the page at gpa is used: a pointer into usage, or NULL. */
+uint8_t *world_usage(struct world *world, uint64_t gpa);
+/* Look anew which pages are used. */
+void world_look_at_tables(struct world *world);
+/* From now on nobody can say what is cached, until all is announced. */
+void world_unsettle(struct world *world);
 /* Announce what was stored; how: see settle.c. False: they disagree. */
 bool world_settle(struct world *world, uint64_t how);
 /* Descriptors of the invalidation queue. */
