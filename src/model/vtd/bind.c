@@ -338,6 +338,7 @@ static void tell_guest(const struct nest_binding *binding, const struct vtd_entr
         .type = VIOMMU_DMA_UNTRANSLATED,
         .qualified = vtd_fault_code(reason)->qualified,
         .disabled = entry->fault_disable,
+        .of_dma = true,
     };
 
     vtd_fault_record(assigned->vtd, &fault);

@@ -170,6 +170,16 @@ static bool recorded_already(const struct vtd *vtd, uint64_t address, uint64_t r
     return false;
 }
 
+/*
+ * The thread whose DMA was refused comes here a while later. A reset switches translation off
+ * before it takes fault_lock to clear the records, so none of before appears in them afterwards.
+ */
+static bool too_late(const struct vtd *vtd, const struct vtd_fault *fault)
+{
+    return fault->of_dma &&
+           !(__atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE) & VTD_TRANSLATION_ENABLED);
+}
+
 /* Under fault_lock. False: the fault is lost. */
 static bool record(struct vtd *vtd, const struct vtd_fault *fault, struct message *message)
 {
@@ -178,7 +188,7 @@ static bool record(struct vtd *vtd, const struct vtd_fault *fault, struct messag
     uint32_t status = vtd_get32(vtd, VTD_FSTS);
     unsigned int index = vtd->fault_next;
 
-    if (status & VTD_FSTS_PFO || recorded_already(vtd, address, upper))
+    if (status & VTD_FSTS_PFO || recorded_already(vtd, address, upper) || too_late(vtd, fault))
         return false;
     if (record_pending(vtd, index)) {
         *message = set_status(vtd, 0, VTD_FSTS_PFO);

@@ -465,6 +465,7 @@ void vtd_translate_fault(struct vtd *vtd, const struct viommu_dma_request *reque
         .type = request->type,
         .qualified = vtd_fault_code(reason)->qualified,
         .disabled = fault_disabled(vtd, request),
+        .of_dma = true,
     };
 
     if (reason)

@@ -48,13 +48,13 @@ static void vtd_reset(struct viommu *viommu)
 
     pthread_mutex_lock(&vtd->lock);
     vtd_work_refill(vtd);
+    vtd->root = 0;
+    __atomic_store_n(&vtd->translation, 0, __ATOMIC_RELEASE);
+    rcu_publish(vtd->protected, NULL);
     pthread_mutex_lock(&vtd->fault_lock);
     vtd_registers_reset(vtd);
     vtd->fault_next = 0;
     pthread_mutex_unlock(&vtd->fault_lock);
-    vtd->root = 0;
-    __atomic_store_n(&vtd->translation, 0, __ATOMIC_RELEASE);
-    rcu_publish(vtd->protected, NULL);
     vtd_invalidate_everything(vtd);
     vtd_nest_replay(vtd);
     vtd_nest_commit(vtd);

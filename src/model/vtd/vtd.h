@@ -184,6 +184,7 @@ struct vtd_fault {
     uint8_t type;   /* enum viommu_dma_type */
     bool qualified; /* may be suppressed by fault-processing-disable of the entry */
     bool disabled;  /* and that is set */
+    bool of_dma;    /* not to be told once translation is off, or the unit was reset meanwhile */
 };
 /* Record a fault and raise its event. Any thread, not within a read-side section. */
 void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault);
