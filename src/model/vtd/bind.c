@@ -9,6 +9,7 @@
 #include "host/host.h"
 #include "model/vtd/fault_codes.h"
 #include "model/vtd/nest.h"
+#include "model/vtd/sanitize.h"
 
 void nest_binding_init(struct nest_binding *binding, struct vtd_assigned *assigned, uint32_t pasid,
                        enum nest_state state)
@@ -405,6 +406,14 @@ static void rebind(struct nest_binding *binding, const struct nest_wish *wish)
         refuse(binding, &wish->entry, error.message);
 }
 
+static void tell_sanitizer(const struct nest_binding *binding)
+{
+    const struct vtd_assigned *assigned = binding->assigned;
+
+    if (binding->by_entry && binding->target.state != NEST_BLOCKED)
+        vtd_sanitize_bound(assigned->vtd, assigned->requester_id, binding->pasid, &binding->entry);
+}
+
 void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wish)
 {
     if (binding->assigned->lost)
@@ -421,6 +430,7 @@ void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wi
     } else {
         rebind(binding, wish);
     }
+    tell_sanitizer(binding);
 }
 
 /* Invalidations */
@@ -517,9 +527,14 @@ static int flush_shadow(struct nest_binding *binding, struct viommu_error *error
         return 0;
     if (pending->everything)
         return sync_shadow(binding, 0, 0, error);
-    for (unsigned int i = 0; i < pending->count && !ret; i++)
-        ret =
-            sync_shadow(binding, pending->entries[i].addr, pending->entries[i].npages << 12, error);
+    for (unsigned int i = 0; i < pending->count && !ret; i++) {
+        uint64_t address = pending->entries[i].addr, length = pending->entries[i].npages << 12;
+
+        ret = sync_shadow(binding, address, length, error);
+        if (!ret && binding->target.state == NEST_SHADOWED)
+            vtd_sanitize_shadowed(binding->assigned->vtd, binding->assigned->requester_id,
+                                  binding->pasid, address, length);
+    }
     return ret;
 }
 

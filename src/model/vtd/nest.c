@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/rcu.h"
 #include "model/vtd/fault_codes.h"
+#include "model/vtd/sanitize.h"
 
 /* Every binding of a device, the one without PASID first. */
 typedef void binding_fn(struct nest_binding *binding, const struct vtd_invalidation *what);
@@ -287,11 +288,38 @@ void vtd_nest_replay(struct vtd *vtd)
     replay_device(assigned);
 }
 
+static bool lacks(const struct nest_binding *binding, uint64_t address)
+{
+    return binding->target.state == NEST_SHADOWED &&
+           !vtd_shadow_maps(binding->target.shadow, address);
+}
+
+bool vtd_nest_lacks(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid, uint64_t address)
+{
+    const struct vtd_assigned *assigned;
+    const struct nest_binding *binding;
+
+    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
+    {
+        if (assigned->requester_id != requester_id)
+            continue;
+        if (pasid == VIOMMU_PASID_NONE && lacks(&assigned->rid, address))
+            return true;
+        TAILQ_FOREACH(binding, &assigned->pasids, link)
+        {
+            if (binding->pasid == pasid && lacks(binding, address))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Faults */
 
 /*
  * In the thread of the DMA, perhaps while the holder of vtd->lock waits for that DMA: takes no lock
- * but fault_lock, and knows nothing but the function, which lives as long as the unit.
+ * but fault_lock and the sanitizer's, and knows nothing but the function, which lives as long as
+ * the unit.
  *
  * The host says only that it refused. Why is found by walking the guest's tables as an emulated
  * device would; when the walk succeeds, the table is valid but blocked on the host, or has just
@@ -324,10 +352,12 @@ static void host_fault(void *opaque, const struct viommu_host_fault *fault)
      * not told either. */
     if (translation.status == VIOMMU_DMA_OK && !memory)
         return;
-    if (translation.status == VIOMMU_DMA_OK)
+    if (translation.status == VIOMMU_DMA_OK) {
+        vtd_sanitize_refused(vtd, &request);
         translation.fault_code = field_get(VTD_TTM_MASK, state) == VTD_TTM_LEGACY
                                      ? VTD_FAULT_CONTEXT_INVALID
                                      : VTD_FAULT_SM_PASID_INVALID;
+    }
     vtd_translate_fault(vtd, &request, fault->address, translation.fault_code);
 }
 

@@ -171,6 +171,7 @@ uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);
  */
 int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_cut,
                     struct viommu_error *error);
+bool vtd_shadow_maps(const struct vtd_shadow *shadow, uint64_t address);
 /* Not attached any more. */
 void vtd_shadow_destroy(struct vtd_shadow *shadow);
 

@@ -38,6 +38,13 @@
  * had changed and was invalidated, but whose requests under way nobody drained (6.5.4: DR and DW,
  * where CAP.DRD and DWD are set; of the register only DW, as Linux does without the other there).
  *
+ * Assigned devices translate in the host, and what its caches hold is not seen. Known for certain,
+ * and remembered, are the context and PASID entries by which they are attached, and the
+ * second-stage pages that were mirrored after an invalidation of pages. With CAP.CM a page that
+ * became present needs an invalidation, too (6.1): a DMA that the host refused although the guest's
+ * table permits it leaves a record "absent", which is reported when it is not invalidated either,
+ * and the mirror still lacks the page (sanitize_assigned.c).
+ *
  * Entries of one way depend on each other, so one mistake is one report: a translation waits for
  * the context or PASID entry that it was made from to be invalidated first, and goes with it.
  *
@@ -158,8 +165,7 @@ static bool is_outdated(const struct vtd *vtd, const struct sanitize_record *mad
     return false;
 }
 
-/* Under the sanitizer's lock, within a read-side section. */
-static void remember(const struct vtd *vtd, const struct sanitize_record *made, uint64_t sequence)
+void sanitize_remember(const struct vtd *vtd, const struct sanitize_record *made, uint64_t sequence)
 {
     struct vtd_sanitizer *sanitizer = vtd->sanitizer;
     struct sanitize_record *record;
@@ -178,8 +184,8 @@ static void remember(const struct vtd *vtd, const struct sanitize_record *made, 
     sanitize_copy(record, made);
 }
 
-static void take_links(struct sanitize_record *made, const struct sanitize_chain *chain,
-                       unsigned int first, unsigned int end)
+void sanitize_take_links(struct sanitize_record *made, const struct sanitize_chain *chain,
+                         unsigned int first, unsigned int end)
 {
     made->count = end - first;
     memcpy(made->links, &chain->links[first], made->count * sizeof(*made->links));
@@ -190,8 +196,8 @@ static void remember_context(const struct vtd *vtd, const struct sanitize_chain 
 {
     made->cache = CACHE_CONTEXT;
     made->request_pasid = VIOMMU_PASID_NONE;
-    take_links(made, chain, 0, chain->context_count);
-    remember(vtd, made, sequence);
+    sanitize_take_links(made, chain, 0, chain->context_count);
+    sanitize_remember(vtd, made, sequence);
 }
 
 static void remember_pasid(const struct vtd *vtd, const struct sanitize_chain *chain,
@@ -201,8 +207,27 @@ static void remember_pasid(const struct vtd *vtd, const struct sanitize_chain *c
         return;
     made->cache = CACHE_PASID;
     made->request_pasid = made->pasid;
-    take_links(made, chain, chain->context_count, chain->entry_count);
-    remember(vtd, made, sequence);
+    sanitize_take_links(made, chain, chain->context_count, chain->entry_count);
+    sanitize_remember(vtd, made, sequence);
+}
+
+void sanitize_remember_structures(const struct vtd *vtd, const struct sanitize_chain *chain,
+                                  uint64_t sequence, struct sanitize_record *made)
+{
+    remember_context(vtd, chain, sequence, made);
+    remember_pasid(vtd, chain, sequence, made);
+}
+
+void sanitize_begin(const struct sanitize_chain *chain, uint16_t requester_id,
+                    struct sanitize_record *made)
+{
+    memset(made, 0, offsetof(struct sanitize_record, links));
+    made->pgtt = chain->entry.pgtt;
+    made->legacy = chain->entry.legacy;
+    made->requester_id = requester_id;
+    made->domain = chain->entry.domain;
+    made->pasid = chain->entry.pasid;
+    made->address_log2 = 64;
 }
 
 static void remember_page(const struct vtd *vtd, const struct viommu_dma_request *request,
@@ -223,8 +248,8 @@ static void remember_page(const struct vtd *vtd, const struct viommu_dma_request
     made->gpa = translation->gpa;
     made->permissions = translation->permissions & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE);
     made->tables_kept = UINT8_MAX;
-    take_links(made, chain, 0, chain->count);
-    remember(vtd, made, sequence);
+    sanitize_take_links(made, chain, 0, chain->count);
+    sanitize_remember(vtd, made, sequence);
 }
 
 void vtd_sanitize_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
@@ -241,16 +266,9 @@ void vtd_sanitize_translate(const struct vtd *vtd, const struct viommu_dma_reque
                              &chain) ||
         chain.entry.reason)
         return;
-    memset(&made, 0, offsetof(struct sanitize_record, links));
-    made.pgtt = chain.entry.pgtt;
-    made.legacy = chain.entry.legacy;
-    made.requester_id = request->requester_id;
-    made.domain = chain.entry.domain;
-    made.pasid = chain.entry.pasid;
-    made.address_log2 = 64;
+    sanitize_begin(&chain, request->requester_id, &made);
     pthread_mutex_lock(&sanitizer->lock);
-    remember_context(vtd, &chain, sequence, &made);
-    remember_pasid(vtd, &chain, sequence, &made);
+    sanitize_remember_structures(vtd, &chain, sequence, &made);
     remember_page(vtd, request, translation, &chain, sequence, &made);
     pthread_mutex_unlock(&sanitizer->lock);
 }

@@ -17,12 +17,43 @@ void vtd_sanitize_destroy(struct vtd *vtd);
 void vtd_sanitize_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
                             struct dma_translation *translation);
 
+/* The host refused a DMA of an assigned device that the guest's tables permit. Any thread, not
+ * within a read-side section. */
+void vtd_sanitizer_refused(const struct vtd *vtd, const struct viommu_dma_request *request);
+
+static inline void vtd_sanitize_refused(const struct vtd *vtd,
+                                        const struct viommu_dma_request *request)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_refused(vtd, request);
+}
+
 /* The rest is under vtd->lock. */
+void vtd_sanitizer_bound(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid,
+                         const struct vtd_entry *entry);
+void vtd_sanitizer_shadowed(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid,
+                            uint64_t address, uint64_t length);
 void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
 void vtd_sanitizer_drained(struct vtd *vtd);
 void vtd_sanitizer_wait(struct vtd *vtd);
 void vtd_sanitizer_forget(struct vtd *vtd);
 void vtd_sanitizer_mask(struct vtd *vtd, uint16_t domain, uint64_t address, unsigned int mask);
+
+/* An assigned function, or a PASID of it, is attached to the host as this entry says. */
+static inline void vtd_sanitize_bound(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid,
+                                      const struct vtd_entry *entry)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_bound(vtd, requester_id, pasid, entry);
+}
+
+/* These second-stage pages are mapped on the host as the table has them; length 0: all. */
+static inline void vtd_sanitize_shadowed(const struct vtd *vtd, uint16_t requester_id,
+                                         uint32_t pasid, uint64_t address, uint64_t length)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_shadowed(vtd, requester_id, pasid, address, length);
+}
 
 /* The guest invalidates; before our own caches follow. */
 static inline void vtd_sanitize_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)

@@ -9,7 +9,7 @@
 
 static bool is_page(const struct sanitize_record *record)
 {
-    return record->cache == CACHE_TRANSLATION || record->cache == CACHE_TABLES;
+    return record->cache != CACHE_CONTEXT && record->cache != CACHE_PASID;
 }
 
 /* The copy of the context or PASID entry that a word on a page's way belongs to, if it is held. */
@@ -172,9 +172,10 @@ static void take_page(struct vtd *vtd, struct sanitize_record *record,
         record->miss = MISS_EARLY;
         return;
     }
-    if (judgement.verdict > VERDICT_HARMLESS && skips_drain(what, record))
+    if (judgement.verdict > VERDICT_HARMLESS && record->cache != CACHE_ABSENT &&
+        skips_drain(what, record))
         note_undrained(sanitizer, record, &judgement);
-    if (!leaf_only) {
+    if (!leaf_only || record->cache == CACHE_ABSENT) {
         sanitize_drop(sanitizer, record);
         return;
     }
@@ -276,6 +277,11 @@ static void check(struct vtd *vtd, struct sanitize_record *record, const void *o
     struct sanitize_judgement judgement;
 
     (void)opaque;
+    if (record->cache == CACHE_ABSENT &&
+        !vtd_nest_lacks(vtd, record->requester_id, record->request_pasid, record->address)) {
+        sanitize_drop(sanitizer, record);
+        return;
+    }
     sanitize_judge(vtd, record, &judgement);
     if (judgement.verdict <= VERDICT_HARMLESS)
         record->miss = MISS_NONE;

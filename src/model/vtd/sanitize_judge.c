@@ -148,11 +148,32 @@ static enum sanitize_verdict judge_way(const struct vtd *vtd, const struct sanit
     return walk_again(vtd, record);
 }
 
+/* Nothing was there. */
+static void judge_absent(const struct vtd *vtd, const struct sanitize_record *record,
+                         struct sanitize_judgement *judgement)
+{
+    unsigned int last = record->count - 1;
+    struct sanitize_chain chain;
+
+    *judgement = (struct sanitize_judgement){VERDICT_AGREES, last, 0};
+    if (!sanitize_chain_read(vtd, record->requester_id, record->request_pasid, record->address,
+                             &chain) ||
+        !chain.complete || chain.count != record->count ||
+        chain.links[last].address != record->links[last].address)
+        return;
+    judgement->verdict = VERDICT_MOVED;
+    judgement->now = chain.links[last].value;
+}
+
 void sanitize_judge(const struct vtd *vtd, const struct sanitize_record *record,
                     struct sanitize_judgement *judgement)
 {
     bool structure = record->cache == CACHE_CONTEXT || record->cache == CACHE_PASID;
 
+    if (record->cache == CACHE_ABSENT) {
+        judge_absent(vtd, record, judgement);
+        return;
+    }
     for (unsigned int i = 0; i < record->count; i++) {
         const struct sanitize_link *link = &record->links[i];
         const struct significance *counts = &significances[link->word];

@@ -56,6 +56,9 @@ static const char *needed_of(const struct sanitize_record *record)
                "invalidation of its domain";
     if (record->cache == CACHE_PASID)
         return "a PASID-cache invalidation of this domain and PASID, then one of the IOTLB";
+    if (record->cache == CACHE_ABSENT)
+        return "an IOTLB invalidation of this domain and page after the entry became present, as "
+               "CAP_REG has CM";
     if (record->pgtt == VTD_PGTT_SECOND)
         return record->cache == CACHE_TABLES
                    ? "an IOTLB invalidation of this domain and page without the hint IH"

@@ -59,6 +59,7 @@ enum sanitize_cache {
     CACHE_PASID,       /* 6.2.3: PASID directory and PASID table entry */
     CACHE_TRANSLATION, /* 6.2.4, 6.2.5: a page, and the tables on the way to it */
     CACHE_TABLES,      /* only the tables: the page was invalidated with the hint "leaf only" */
+    CACHE_ABSENT,      /* 6.1, CAP.CM: that there is no page, as an assigned device was told */
 };
 
 /* Why an invalidation that looks meant for a record did not take it. */
@@ -176,6 +177,18 @@ void sanitize_drop(struct vtd_sanitizer *sanitizer, struct sanitize_record *reco
 /* Everything of a record but its places in lists. */
 void sanitize_copy(struct sanitize_record *to, const struct sanitize_record *from);
 void sanitize_keep(struct vtd_sanitizer *sanitizer, const struct sanitize_record *made);
+
+/* Keep what a walk that began when `sequence` was sampled has seen, unless it is older than an
+ * invalidation, or the record that is there differs from memory. Within a read-side section. */
+void sanitize_remember(const struct vtd *vtd, const struct sanitize_record *made,
+                       uint64_t sequence);
+/* What all records of one way have in common. */
+void sanitize_begin(const struct sanitize_chain *chain, uint16_t requester_id,
+                    struct sanitize_record *made);
+void sanitize_remember_structures(const struct vtd *vtd, const struct sanitize_chain *chain,
+                                  uint64_t sequence, struct sanitize_record *made);
+void sanitize_take_links(struct sanitize_record *made, const struct sanitize_chain *chain,
+                         unsigned int first, unsigned int end);
 
 /* sanitize_report.c */
 /* A record that differs from memory, as it is to be reported. */

@@ -590,6 +590,13 @@ uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow)
     return shadow->hwpt;
 }
 
+bool vtd_shadow_maps(const struct vtd_shadow *shadow, uint64_t address)
+{
+    const struct area key = {.iova = address & ~low_bits(12), .length = 4096};
+
+    return tfind(&key, &shadow->areas, compare_areas);
+}
+
 void vtd_shadow_destroy(struct vtd_shadow *shadow)
 {
     nest_destroy_object(shadow->assigned, shadow->hwpt);

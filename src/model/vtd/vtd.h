@@ -342,5 +342,8 @@ void vtd_nest_move_device(struct vtd *vtd, struct viommu_pci_id id, struct viomm
 void vtd_nest_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
 void vtd_nest_commit(struct vtd *vtd);
 void vtd_nest_replay(struct vtd *vtd);
+/* Is an assigned device with this requester ID given a mirror of its second stage that does not map
+ * this page? */
+bool vtd_nest_lacks(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid, uint64_t address);
 
 #endif
