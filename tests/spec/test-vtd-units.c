@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <viommu/assign.h>
 #include <viommu/soft.h>
@@ -35,6 +36,7 @@ static const struct {
 };
 
 struct rig {
+    char log[512];              /* the last message of SCOPED or FAR */
     struct machine machine;     /* its unit is ALL */
     struct guest unit[UNITS];   /* the same machine, as a driver of that unit sees it */
     uint64_t root[UNITS];       /* root table */
@@ -52,6 +54,14 @@ struct rig {
     bool meanwhile;
 };
 
+static void record_log(void *opaque, enum viommu_log_level level, const char *message)
+{
+    struct rig *rig = opaque;
+
+    (void)level;
+    snprintf(rig->log, sizeof(rig->log), "%s", message);
+}
+
 static struct viommu *unit_create(struct rig *rig, const char *properties, uint16_t segment,
                                   uint64_t mmio_base)
 {
@@ -61,6 +71,7 @@ static struct viommu *unit_create(struct rig *rig, const char *properties, uint1
 
     viommu_vtd_options_init(&options);
     options.memory = rig->machine.memory;
+    options.log = (struct viommu_log){record_log, rig, VIOMMU_LOG_WARNING};
     options.segment = segment;
     options.mmio_base = mmio_base;
     if (viommu_vtd_options_parse(&options, properties, &error) ||
@@ -298,6 +309,7 @@ static void segments_do_not_mix(void **state)
     unmap(&rig, 2);
     invalidate_pasid(&rig, FAR, GUEST_DOMAIN, 0);
     faults(&rig, 2);
+    assert_non_null(strstr(rig.log, "DMA read of 0001:00:00.0 at "));
     arrives(&rig, 0, PAGE(0));
     rig_destroy(&rig);
 }

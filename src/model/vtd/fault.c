@@ -213,10 +213,11 @@ static void log_fault(struct vtd *vtd, const struct vtd_fault *fault)
     if (fault->pasid != VIOMMU_PASID_NONE)
         snprintf(pasid, sizeof(pasid), " PASID 0x%x", fault->pasid);
     log_limited(&vtd->options.log, &vtd->fault_limit, VIOMMU_LOG_WARNING,
-                "vtd: DMA %s of %02x:%02x.%x%s at 0x%llx is refused: %s (%s, fault reason 0x%02x)",
-                fault->access & VIOMMU_DMA_WRITE ? "write" : "read", fault->requester_id >> 8,
-                fault->requester_id >> 3 & 31, fault->requester_id & 7, pasid,
-                (unsigned long long)fault->address, viommu_dma_status_name(code->status),
+                "vtd: DMA %s of %04x:%02x:%02x.%x%s at 0x%llx is refused: %s (%s, fault reason "
+                "0x%02x)",
+                fault->access & VIOMMU_DMA_WRITE ? "write" : "read", vtd->options.segment,
+                fault->requester_id >> 8, fault->requester_id >> 3 & 31, fault->requester_id & 7,
+                pasid, (unsigned long long)fault->address, viommu_dma_status_name(code->status),
                 code->condition ? code->condition : "unknown", fault->reason);
 }
 
