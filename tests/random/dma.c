@@ -4,14 +4,14 @@
 
 #include "world.h"
 
-#define CAP            0x08
-#define FSTS           0x34
-#define FSTS_PFO       1u
-#define FSTS_PPF       2u
-#define LONGEST        0x3000
-#define HOW_READ_WRITE 0
-#define HOW_TRANSLATE  1
-#define HOW_MAP        2
+#define CAP           0x08
+#define FSTS          0x34
+#define FSTS_PFO      1u
+#define FSTS_PPF      2u
+#define LONGEST       0x3000
+#define HOW_MOVE      0
+#define HOW_TRANSLATE 1
+#define HOW_MAP       2
 
 /* What the oracle expects. */
 struct expected {
@@ -466,6 +466,13 @@ static bool assigned(struct world *world, const struct oracle_request *asked,
     return true;
 }
 
+static unsigned int how_of(const struct op *op)
+{
+    unsigned int how = op->arg[3] >> 4 & 3;
+
+    return how <= HOW_MAP ? how : HOW_MOVE;
+}
+
 /* Something is not announced yet: what is cached, nobody knows. Nothing is written. */
 static void unsettled(struct world *world, const struct op *op, const struct oracle_request *asked)
 {
@@ -486,7 +493,7 @@ static void unsettled(struct world *world, const struct op *op, const struct ora
 
 static bool compare(struct world *world, const struct op *op, const struct oracle_request *asked)
 {
-    unsigned int how = op->arg[3] >> 4 & 3;
+    unsigned int how = how_of(op);
     struct expected dry;
     bool same;
 
@@ -524,7 +531,7 @@ bool world_dma(struct world *world, const struct op *op)
     if (op->arg[0] && !world->assignment)
         return true;
     /* viommu_dma_read() and its like add what the caller left out; the others refuse. */
-    if (!(asked.access & (ORACLE_READ | ORACLE_WRITE)) && (op->arg[0] || !(op->arg[3] >> 4)))
+    if (!(asked.access & (ORACLE_READ | ORACLE_WRITE)) && (op->arg[0] || how_of(op) == HOW_MOVE))
         asked.access |= ORACLE_READ;
     world->requests++;
     if (world_is_settled(world))

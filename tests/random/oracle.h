@@ -37,6 +37,9 @@ struct oracle {
     /* Called when it does set some. */
     void (*marked)(void *opaque, uint64_t gpa);
     void *opaque;
+    /* Called with each entry of a page table that is met, and its stage, 1 or 2. */
+    void (*met)(void *opaque, uint64_t gpa, unsigned int stage);
+    void *met_opaque;
 };
 
 /* Why there is no translation, when it is not a fault reason of table 30. */

@@ -49,6 +49,12 @@ struct walk {
     struct oracle_answer *answer;
 };
 
+static void meet(const struct walk *walk, uint64_t where, unsigned int stage)
+{
+    if (walk->oracle->met)
+        walk->oracle->met(walk->oracle->met_opaque, where, stage);
+}
+
 /* Set bits in an entry of the copy. Returns a fault reason, chosen by the stage. */
 static uint8_t set_bits(struct walk *walk, uint64_t where, uint64_t wanted, bool writable,
                         const uint8_t reasons[3])
@@ -126,6 +132,7 @@ static uint8_t second_entry(struct walk *walk, uint64_t where, unsigned int leve
 {
     const struct oracle_entry *entry = walk->entry;
 
+    meet(walk, where, 2);
     if (!oracle_load(walk->oracle, where, value)) {
         if (level == entry->second_levels)
             return entry->legacy ? 0x03 : 0x7b;
@@ -206,6 +213,7 @@ static uint8_t first_fetch(struct walk *walk, uint64_t address, unsigned int lev
         return page.reason;
     *where = page.gpa;
     *writable = page.permissions & ORACLE_WRITE;
+    meet(walk, *where, 1);
     if (!oracle_load(walk->oracle, *where, value))
         return root ? 0x73 : 0x70;
     oracle_memory(walk->oracle, *where, 8, &readonly);

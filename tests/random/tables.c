@@ -414,15 +414,72 @@ static void change_pasid_entry(struct generator *generator)
     put_pasid_entry(generator, pasid_table(pasid) + pasid % 64 * 64);
 }
 
-static void spoil(struct generator *generator)
+static void spoil(struct generator *generator, uint64_t gpa, enum entry_stage stage)
 {
-    unsigned int i = random_below(generator, generator->entry_count);
-    uint64_t gpa = generator->entries[i].gpa, value = peek(generator, gpa);
+    uint64_t value = peek(generator, gpa);
 
-    if (generator->entries[i].stage == ENTRY_STRUCTURE)
+    if (stage == ENTRY_STRUCTURE)
         emit_store(generator, gpa, spoil_structure(generator, value));
     else
-        emit_store(generator, gpa, spoil_page(generator, value, generator->entries[i].stage));
+        emit_store(generator, gpa, spoil_page(generator, value, stage));
+}
+
+static void spoil_any(struct generator *generator)
+{
+    unsigned int i = random_below(generator, generator->entry_count);
+
+    spoil(generator, generator->entries[i].gpa, generator->entries[i].stage);
+}
+
+/* The entries that one request meets. */
+#define PATH_MAX_ENTRIES 40
+
+struct path {
+    uint64_t gpa[PATH_MAX_ENTRIES];
+    enum entry_stage stage[PATH_MAX_ENTRIES];
+    unsigned int count;
+};
+
+static void met(void *opaque, uint64_t gpa, unsigned int stage)
+{
+    struct path *path = opaque;
+
+    if (path->count == PATH_MAX_ENTRIES)
+        return;
+    path->gpa[path->count] = gpa;
+    path->stage[path->count++] = stage == 1 ? ENTRY_FIRST : ENTRY_SECOND;
+}
+
+/* A request that arrives, if one is soon found: what it meets may be cached. */
+static void find_path(struct generator *generator, struct path *path)
+{
+    struct oracle *oracle = &generator->world->oracle;
+    struct oracle_request request = {.length = 1, .access = ORACLE_READ};
+    struct oracle_answer answer = {.verdict = ORACLE_FAULT};
+
+    oracle->dry = true;
+    oracle->met = met;
+    oracle->met_opaque = path;
+    for (unsigned int i = 0; i < 8 && (answer.verdict || !path->count); i++) {
+        path->count = 0;
+        request.address = random_iova(generator);
+        request.requester = random_one_in(generator, 2) ? WORLD_EMULATED : WORLD_ASSIGNED;
+        request.pasid = world_pasids[random_below(generator, world_pasid_count)];
+        oracle_translate(oracle, &request, &answer);
+    }
+    oracle->met = NULL;
+}
+
+static void spoil_path(struct generator *generator)
+{
+    struct path path = {.count = 0};
+    unsigned int i;
+
+    find_path(generator, &path);
+    if (!path.count)
+        return;
+    i = random_below(generator, path.count);
+    spoil(generator, path.gpa[i], path.stage[i]);
 }
 
 /* Map something anew, also where something was. */
@@ -446,8 +503,10 @@ void tables_mutate(struct generator *generator)
 {
     if (!generator->legacy && random_one_in(generator, 6))
         change_pasid_entry(generator);
-    else if (random_one_in(generator, 2))
+    else if (random_one_in(generator, 3))
         remap(generator);
+    else if (random_one_in(generator, 3))
+        spoil_any(generator);
     else
-        spoil(generator);
+        spoil_path(generator);
 }
