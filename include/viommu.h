@@ -8,6 +8,7 @@
 #include <viommu/dma.h>
 #include <viommu/error.h>
 #include <viommu/host.h>
+#include <viommu/interrupt.h>
 #include <viommu/log.h>
 #include <viommu/memory.h>
 #include <viommu/pci.h>

@@ -22,6 +22,8 @@ struct viommu_pci_bus;    /**< a root bus, or the bus behind a bridge */
 struct viommu_pci_device; /**< one function */
 struct viommu_dma_space;
 struct viommu_host_device;
+struct viommu_interrupt;
+struct viommu_interrupt_request;
 
 /** Make a devfn out of a device (0..31) and a function (0..7) number. */
 #define VIOMMU_PCI_DEVFN(device, function) ((uint8_t)(((device) << 3) | ((function)&7)))
@@ -73,6 +75,14 @@ struct viommu_pci_iommu_ops {
      */
     void (*requester_changed)(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
                               struct viommu_host_device *device);
+    /**
+     * Optional: without it, interrupts are not remapped. The function whose requests carry `alias`
+     * sends the message of `request`: as viommu_interrupt_send(). `out` is never NULL.
+     */
+    void (*send_interrupt)(void *opaque, struct viommu_pci_id alias,
+                           const struct viommu_interrupt_request *request,
+                           void (*deliver)(void *opaque, const struct viommu_interrupt *interrupt),
+                           void *deliver_opaque, struct viommu_interrupt *out);
 };
 
 /** What lies between a bridge's two sides; it decides the requester ID of DMA from below. */

@@ -33,6 +33,9 @@ struct viommu_stats {
     uint64_t blocks;               /**< devices that were blocked, for whatever reason */
     uint64_t assigned_emulated;    /**< translations by emulation for a function that is assigned */
     uint64_t sanitizer_reports;    /**< mistakes of the guest's driver (viommu/sanitize.h) */
+    uint64_t interrupts_remapped;  /**< messages of others that were given a new destination */
+    uint64_t interrupts_posted;    /**< posted to a descriptor, with or without notification */
+    uint64_t interrupts_blocked;   /**< refused */
 };
 
 #ifdef __cplusplus

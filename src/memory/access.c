@@ -109,6 +109,20 @@ int memory_cmpxchg64(const struct viommu_memory *memory, uint64_t gpa, uint64_t 
     return ret;
 }
 
+int memory_fetch_or64(const struct viommu_memory *memory, uint64_t gpa, uint64_t bits,
+                      uint64_t *old)
+{
+    void *word;
+    int ret;
+
+    rcu_enter();
+    ret = find_word(memory, gpa, sizeof(bits), true, &word);
+    if (!ret)
+        *old = le64toh(__atomic_fetch_or((guest_u64 *)word, htole64(bits), __ATOMIC_SEQ_CST));
+    rcu_exit();
+    return ret;
+}
+
 /* Copy the longest piece that one range and one read-side section take. Bytes copied, or an error.
  */
 static ssize_t copy_piece(struct viommu_memory *memory, uint64_t gpa, void *into, const void *from,

@@ -34,6 +34,10 @@ int memory_store64(const struct viommu_memory *memory, uint64_t gpa, uint64_t va
 int memory_cmpxchg64(const struct viommu_memory *memory, uint64_t gpa, uint64_t *expected,
                      uint64_t desired);
 
+/* Atomically set bits. *old receives what was there. 0, -EFAULT, -EACCES. */
+int memory_fetch_or64(const struct viommu_memory *memory, uint64_t gpa, uint64_t bits,
+                      uint64_t *old);
+
 /*
  * Told of ranges that come and go, in the thread that changes the map, serialized. add may refuse
  * with a negative errno. remove is called while lookups may still find the range; afterwards the

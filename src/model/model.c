@@ -55,6 +55,32 @@ int viommu_protect_device(struct viommu *viommu, struct viommu_pci_device *devic
     return viommu_pci_device_set_iommu(device, viommu->ops->pci_ops, viommu, error);
 }
 
+void viommu_interrupt_send(struct viommu *viommu, const struct viommu_interrupt_request *request,
+                           viommu_interrupt_deliver_fn *deliver, void *opaque,
+                           struct viommu_interrupt *out)
+{
+    struct viommu_interrupt unused;
+
+    out = out ? out : &unused;
+    if (viommu->ops->interrupt_send)
+        viommu->ops->interrupt_send(viommu, request, deliver, opaque, out);
+    else
+        pci_interrupt_pass(request->address, request->data, request->flags, deliver, opaque, out);
+}
+
+void viommu_interrupt_remap(struct viommu *viommu, const struct viommu_interrupt_request *request,
+                            struct viommu_interrupt *out)
+{
+    viommu_interrupt_send(viommu, request, NULL, NULL, out);
+}
+
+void viommu_interrupt_set_listener(struct viommu *viommu, viommu_interrupt_changed_fn *changed,
+                                   void *opaque)
+{
+    if (viommu->ops->interrupt_set_listener)
+        viommu->ops->interrupt_set_listener(viommu, changed, opaque);
+}
+
 uint64_t viommu_get_cap(const struct viommu *viommu)
 {
     return viommu->ops->get_cap(viommu);

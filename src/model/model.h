@@ -4,6 +4,7 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
+#include <viommu/interrupt.h>
 #include <viommu/viommu.h>
 
 struct viommu_model_ops {
@@ -15,6 +16,12 @@ struct viommu_model_ops {
     void (*mmio_write)(struct viommu *viommu, uint64_t offset, unsigned int size, uint64_t value);
     uint64_t (*get_cap)(const struct viommu *viommu);
     void (*get_stats)(const struct viommu *viommu, struct viommu_stats *stats);
+    /* Both NULL: interrupts are not remapped. */
+    void (*interrupt_send)(struct viommu *viommu, const struct viommu_interrupt_request *request,
+                           viommu_interrupt_deliver_fn *deliver, void *opaque,
+                           struct viommu_interrupt *out);
+    void (*interrupt_set_listener)(struct viommu *viommu, viommu_interrupt_changed_fn *changed,
+                                   void *opaque);
     const struct viommu_pci_iommu_ops *pci_ops; /* their opaque is the struct viommu */
 };
 

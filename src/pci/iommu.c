@@ -181,6 +181,37 @@ uint64_t viommu_pci_device_get_viommu_cap(const struct viommu_pci_device *device
     return by.iommu.ops.get_viommu_cap ? by.iommu.ops.get_viommu_cap(by.iommu.opaque) : 0;
 }
 
+void pci_interrupt_pass(uint64_t address, uint32_t data, uint32_t flags,
+                        viommu_interrupt_deliver_fn *deliver, void *opaque,
+                        struct viommu_interrupt *out)
+{
+    *out = (struct viommu_interrupt){
+        .outcome = VIOMMU_INTERRUPT_PASSED, .address = address, .data = data};
+    if (deliver && !(flags & VIOMMU_INTERRUPT_LOOKUP))
+        deliver(opaque, out);
+}
+
+void viommu_pci_device_send_interrupt(const struct viommu_pci_device *device, uint64_t address,
+                                      uint32_t data, uint32_t flags,
+                                      viommu_interrupt_deliver_fn *deliver, void *opaque,
+                                      struct viommu_interrupt *out)
+{
+    struct pci_protection by = find_protection(device);
+    struct viommu_interrupt unused;
+    const struct viommu_interrupt_request request = {
+        .address = address,
+        .data = data,
+        .requester_id = by.alias.requester_id,
+        .flags = flags & VIOMMU_INTERRUPT_LOOKUP,
+    };
+
+    out = out ? out : &unused;
+    if (by.iommu.ops.send_interrupt)
+        by.iommu.ops.send_interrupt(by.iommu.opaque, by.alias, &request, deliver, opaque, out);
+    else
+        pci_interrupt_pass(address, data, flags, deliver, opaque, out);
+}
+
 static int set_device(struct viommu_pci_device *device, struct viommu_host_device *host_device,
                       struct viommu_error *error)
 {

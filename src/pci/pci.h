@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <sys/queue.h>
+#include <viommu/interrupt.h>
 #include <viommu/pci.h>
 
 #define PCI_FUNCTIONS 256 /* of one bus */
@@ -60,6 +61,11 @@ struct viommu_pci {
 /* Under lock. */
 struct viommu_pci_id pci_device_id_locked(const struct viommu_pci_device *device);
 struct viommu_pci_id pci_device_alias_locked(const struct viommu_pci_device *device);
+
+/* iommu.c. A message that no IOMMU remaps. */
+void pci_interrupt_pass(uint64_t address, uint32_t data, uint32_t flags,
+                        viommu_interrupt_deliver_fn *deliver, void *opaque,
+                        struct viommu_interrupt *out);
 
 /* iommu.c. Under changes, without lock: the function's host device is unset, when it has one; and
  * those at and below a bus are told of their IDs, where they are new. */

@@ -8,6 +8,9 @@
 
 #include "model/vtd/register_map.h"
 
+/* What GCMD_REG wants to be told of each time. */
+#define LEVELS (uint32_t)(VTD_GCMD_TE | VTD_GCMD_QIE | VTD_GCMD_IRE | VTD_GCMD_CFI)
+
 static void record_msi(void *opaque, uint64_t address, uint32_t data)
 {
     struct machine *machine = opaque;
@@ -174,7 +177,7 @@ unsigned int machine_fault_records(struct machine *machine)
 
 void machine_set_root(struct machine *machine, uint64_t rtaddr)
 {
-    uint32_t status = read32(machine, VTD_GSTS) & (uint32_t)(VTD_GCMD_TE | VTD_GCMD_QIE);
+    uint32_t status = read32(machine, VTD_GSTS) & LEVELS;
 
     write64(machine, VTD_RTADDR, rtaddr);
     write32(machine, VTD_GCMD, status | (uint32_t)VTD_GCMD_SRTP);
@@ -182,7 +185,7 @@ void machine_set_root(struct machine *machine, uint64_t rtaddr)
 
 void machine_enable(struct machine *machine, bool on)
 {
-    uint32_t status = read32(machine, VTD_GSTS) & (uint32_t)(VTD_GCMD_TE | VTD_GCMD_QIE);
+    uint32_t status = read32(machine, VTD_GSTS) & LEVELS;
 
     write32(machine, VTD_GCMD,
             on ? status | (uint32_t)VTD_GCMD_TE : status & ~(uint32_t)VTD_GCMD_TE);
@@ -190,7 +193,7 @@ void machine_enable(struct machine *machine, bool on)
 
 void machine_queue_start(struct machine *machine, uint64_t gpa, bool wide)
 {
-    uint32_t status = read32(machine, VTD_GSTS) & (uint32_t)(VTD_GCMD_TE | VTD_GCMD_QIE);
+    uint32_t status = read32(machine, VTD_GSTS) & LEVELS;
 
     write64(machine, VTD_IQT, 0);
     write64(machine, VTD_IQA, gpa | (wide ? VTD_IQA_DW : 0));

@@ -211,6 +211,15 @@ static void compare_and_exchange(void **state)
     struct fixture *fixture = *state;
     uint64_t expected = 0;
 
+    assert_int_equal(memory_fetch_or64(fixture->memory, ROM, 1, &expected), -EACCES);
+    assert_int_equal(memory_fetch_or64(fixture->memory, 0x100000, 1, &expected), -EFAULT);
+    assert_int_equal(memory_fetch_or64(fixture->memory, 12, 1, &expected), -EFAULT);
+    assert_int_equal(memory_fetch_or64(fixture->memory, 16, 5, &expected), 0);
+    assert_int_equal(memory_fetch_or64(fixture->memory, 16, 2, &expected), 0);
+    assert_int_equal(expected, 5);
+    assert_int_equal(memory_load64(fixture->memory, 16, &expected), 0);
+    assert_int_equal(expected, 7);
+    expected = 0;
     assert_int_equal(memory_cmpxchg64(fixture->memory, 8, &expected, 5), 0);
     assert_int_equal(expected, 0);
     assert_int_equal(memory_cmpxchg64(fixture->memory, 8, &expected, 6), -EAGAIN);

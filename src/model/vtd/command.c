@@ -34,7 +34,7 @@ static void set_translation_enable(struct vtd *vtd, bool enable)
 
 /*
  * 11.4.4.1. TE and QIE are levels, SRTP is an order. WBF has no effect, as CAP.RWBF says; nor have
- * IRE, SIRTP and CFI without interrupt remapping, SFL and EAFL without advanced fault logging.
+ * SFL and EAFL without advanced fault logging.
  */
 void vtd_command_global(struct vtd *vtd, uint64_t command)
 {
@@ -46,6 +46,7 @@ void vtd_command_global(struct vtd *vtd, uint64_t command)
         vtd_queue_enable(vtd, command & VTD_GCMD_QIE);
     if (changed & VTD_GCMD_TE)
         set_translation_enable(vtd, command & VTD_GCMD_TE);
+    vtd_interrupt_command(vtd, command);
 }
 
 /*

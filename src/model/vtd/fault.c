@@ -122,14 +122,17 @@ void vtd_fault_update(struct vtd *vtd)
     deliver(vtd, &message);
 }
 
-/* 11.4.7.6, FI: bits beyond the widest address that any table translates are reserved. */
+/*
+ * 11.4.7.6, FI: bits beyond the widest address that any table translates are reserved; but of an
+ * interrupt it holds the index, in its highest bits.
+ */
 static uint64_t address_of(const struct vtd *vtd, const struct vtd_fault *fault)
 {
     unsigned int width = vtd->options.five_level    ? 57
                          : vtd->options.first_stage ? 48
                                                     : vtd->options.address_width;
 
-    return fault->address & VTD_FRCD_FI & low_bits(width);
+    return fault->address & VTD_FRCD_FI & (fault->interrupt ? UINT64_MAX : low_bits(width));
 }
 
 /*
@@ -205,6 +208,16 @@ static bool record(struct vtd *vtd, const struct vtd_fault *fault, struct messag
     return true;
 }
 
+static void log_interrupt(struct vtd *vtd, const struct vtd_fault *fault)
+{
+    log_limited(&vtd->options.log, &vtd->fault_limit, VIOMMU_LOG_WARNING,
+                "vtd: an interrupt of %02x:%02x.%x with index %u is blocked: %s (fault reason "
+                "0x%02x)",
+                fault->requester_id >> 8, fault->requester_id >> 3 & 31, fault->requester_id & 7,
+                (unsigned int)field_get(VTD_FRCD_IDX, fault->address),
+                vtd_fault_code(fault->reason)->condition, fault->reason);
+}
+
 static void log_fault(struct vtd *vtd, const struct vtd_fault *fault)
 {
     const struct vtd_fault_code *code = vtd_fault_code(fault->reason);
@@ -245,5 +258,5 @@ void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault)
     else
         vtd_count(vtd, faults_lost);
     deliver(vtd, &message);
-    log_fault(vtd, fault);
+    (fault->interrupt ? log_interrupt : log_fault)(vtd, fault);
 }

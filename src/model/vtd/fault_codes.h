@@ -30,6 +30,17 @@ enum vtd_fault_reason {
     VTD_FAULT_TRANSLATION_BLOCKED = 0x0d, /* LCT.5 */
     VTD_FAULT_INTERRUPT_RANGE = 0x0e,     /* LGN.4 */
 
+    /* Interrupt remapping; these have no condition codes */
+    VTD_FAULT_IRQ_RESERVED = 0x20, /* reserved bits of the request */
+    VTD_FAULT_IRQ_INDEX = 0x21,    /* beyond the table */
+    VTD_FAULT_IRTE_NOT_PRESENT = 0x22,
+    VTD_FAULT_IRTE_ACCESS = 0x23, /* no memory */
+    VTD_FAULT_IRTE_RESERVED = 0x24,
+    VTD_FAULT_IRQ_COMPATIBILITY = 0x25, /* EIME is set, or CFIS is clear */
+    VTD_FAULT_IRTE_SOURCE = 0x26,
+    VTD_FAULT_PID_ACCESS = 0x27, /* no memory, or none that can be written */
+    VTD_FAULT_PID_RESERVED = 0x28,
+
     /* Root-table address register */
     VTD_FAULT_RTADDR_INVALID = 0x30,      /* RTA.1.1 abort-DMA without ADMS, .2 reserved mode */
     VTD_FAULT_RTADDR_PASID = 0x31,        /* RTA.2 */
@@ -95,7 +106,7 @@ enum vtd_fault_reason {
 
 /* What table 30 says about a reason, and what the device is told. */
 struct vtd_fault_code {
-    const char *condition;         /* "SPT.3"; NULL: no such reason */
+    const char *condition;         /* "SPT.3", or in words; NULL: no such reason */
     enum viommu_dma_status status; /* of the request that met it */
     bool qualified;                /* fault-processing-disable suppresses it */
 };

@@ -132,7 +132,7 @@ void vtd_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
         field_get(VTD_TTM_MASK, vtd->root) != VTD_TTM_LEGACY)
         request.scope = VTD_SCOPE_GLOBAL;
     vtd_sanitize_invalidate(vtd, &request);
-    if (request.kind != VTD_INVALIDATE_DEVICE && request.kind != VTD_INVALIDATE_INTERRUPT) {
+    if (request.kind != VTD_INVALIDATE_DEVICE) {
         fill_job(&job, &request);
         vtd_for_each_function(vtd, drop_translations, &job);
     }
@@ -148,6 +148,7 @@ void vtd_invalidate_commit(struct vtd *vtd)
         vtd->pending->nest = false;
         vtd_nest_commit(vtd);
     }
+    vtd_interrupt_commit(vtd);
 }
 
 void vtd_invalidate_everything(struct vtd *vtd)

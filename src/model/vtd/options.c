@@ -51,6 +51,10 @@ static const struct property properties[] = {
     SWITCH("supervisor", supervisor, false),
     SWITCH("execute", execute, false),
     SWITCH("extended-accessed", extended_accessed, false),
+    SWITCH("intremap", interrupt_remapping, false),
+    SWITCH("eim", extended_interrupts, false),
+    SWITCH("ioapic-any-source", ioapic_any_source, false),
+    SWITCH("posted", posted, false),
     SWITCH("drain", drain, true),
     SWITCH("snoop-control", snoop_control, true),
     SWITCH("5-level", five_level, false),
@@ -70,6 +74,10 @@ static const struct need {
     const char *key;
     const char *needs;
 } needs[] = {
+    /* VT-d 5.0, 11.4.3: EIM is clear when IR is. */
+    {"eim", "intremap"},
+    {"ioapic-any-source", "intremap"},
+    {"posted", "intremap"},
     {"first-stage", "scalable"},
     {"second-stage", "scalable"},
     {"nested", "first-stage"},
@@ -383,12 +391,17 @@ static uint64_t flag(bool condition, uint64_t bit)
  * A first stage has 4 levels or 5 whatever MGAW is, and Linux makes one only when SAGAW has 4
  * levels: so do client machines, with MGAW 39 and SAGAW 48.
  */
+static uint64_t interrupt_cap(const struct viommu_vtd_options *options)
+{
+    return flag(options->interrupt_remapping, VTD_CAP_ESIRTPS) | flag(options->posted, VTD_CAP_PI);
+}
+
 uint64_t vtd_options_cap(const struct viommu_vtd_options *options)
 {
     bool wide = options->address_width >= 48 || options->first_stage;
     uint64_t pages = (options->large_2m ? 1 : 0) | (options->large_1g ? 2 : 0);
 
-    return field_prep(VTD_CAP_ND, (options->domain_bits - 4u) / 2) |
+    return field_prep(VTD_CAP_ND, (options->domain_bits - 4u) / 2) | interrupt_cap(options) |
            flag(options->caching_mode, VTD_CAP_CM) |
            field_prep(VTD_CAP_SAGAW, VTD_SAGAW_39 | flag(wide, VTD_SAGAW_48) |
                                          flag(options->address_width >= 57, VTD_SAGAW_57)) |
@@ -415,11 +428,19 @@ static uint64_t scalable_ecap(const struct viommu_vtd_options *options)
            flag(options->coherent, VTD_ECAP_SMPWCS);
 }
 
+static uint64_t interrupt_ecap(const struct viommu_vtd_options *options)
+{
+    if (!options->interrupt_remapping)
+        return 0;
+    return VTD_ECAP_IR | flag(options->extended_interrupts, VTD_ECAP_EIM) |
+           field_prep(VTD_ECAP_MHMV, VTD_MHMV);
+}
+
 uint64_t vtd_options_ecap(const struct viommu_vtd_options *options)
 {
     return flag(options->coherent, VTD_ECAP_C) | VTD_ECAP_QI |
            flag(options->pass_through, VTD_ECAP_PT) | flag(options->snoop_control, VTD_ECAP_SC) |
-           field_prep(VTD_ECAP_IRO, VTD_IVA / 16) |
+           field_prep(VTD_ECAP_IRO, VTD_IVA / 16) | interrupt_ecap(options) |
            (options->scalable ? scalable_ecap(options) : 0);
 }
 

@@ -122,12 +122,22 @@ static enum vtd_queue_error run_pasid(struct vtd *vtd, const uint64_t *quadwords
     return VTD_QUEUE_OK;
 }
 
+/* Without interrupt remapping there is nothing to invalidate. */
 static enum vtd_queue_error run_interrupt(struct vtd *vtd, const uint64_t *quadwords)
 {
-    struct vtd_invalidation what = {.kind = VTD_INVALIDATE_INTERRUPT};
+    uint32_t index = (uint32_t)field_get(VTD_DESC_INTERRUPT_IIDX, quadwords[0]);
+    unsigned int mask = (unsigned int)field_get(VTD_DESC_INTERRUPT_IM, quadwords[0]);
 
-    (void)quadwords;
-    vtd_invalidate(vtd, &what);
+    if (!vtd->options.interrupt_remapping)
+        return VTD_QUEUE_OK;
+    if (!(quadwords[0] & VTD_DESC_INTERRUPT_G)) {
+        vtd_interrupt_invalidate(vtd, 0, VTD_INTERRUPT_ENTRIES);
+        return VTD_QUEUE_OK;
+    }
+    if (mask > VTD_MHMV)
+        return VTD_QUEUE_RESERVED;
+    index &= ~(uint32_t)low_bits(mask);
+    vtd_interrupt_invalidate(vtd, index, index + (1u << mask));
     return VTD_QUEUE_OK;
 }
 

@@ -84,6 +84,9 @@
 #define VTD_GSTS_TES   VTD_GCMD_TE
 #define VTD_GSTS_RTPS  VTD_GCMD_SRTP
 #define VTD_GSTS_QIES  VTD_GCMD_QIE
+#define VTD_GSTS_IRES  VTD_GCMD_IRE
+#define VTD_GSTS_IRTPS VTD_GCMD_SIRTP
+#define VTD_GSTS_CFIS  VTD_GCMD_CFI
 
 /* 11.4.5 Root table address. */
 #define VTD_RTADDR     0x20
@@ -141,6 +144,7 @@
 #define VTD_FRCD      0x600
 #define VTD_FRCD_SIZE 16
 #define VTD_FRCD_FI   GENMASK64(63, 12) /* lower quadword */
+#define VTD_FRCD_IDX  GENMASK64(63, 48) /* lower quadword, of an interrupt */
 #define VTD_FRCD_F    BIT64(63)
 #define VTD_FRCD_T1   BIT64(62)
 #define VTD_FRCD_AT   GENMASK64(61, 60)
@@ -180,6 +184,15 @@
 #define VTD_IEUADDR     0xac
 #define VTD_IQERCD      0xb0
 #define VTD_IQERCD_IQEI GENMASK64(3, 0)
+
+/* 11.4.10 Interrupt remapping table address. The table has 2^(S + 1) entries. */
+#define VTD_IRTA      0xb8
+#define VTD_IRTA_IRTA GENMASK64(63, 12)
+#define VTD_IRTA_EIME BIT64(11)
+#define VTD_IRTA_S    GENMASK64(3, 0)
+
+/* What ECAP.MHMV says: an index mask of an invalidation covers up to the whole table. */
+#define VTD_MHMV 15
 
 /* 11.4.9.9 IQERCD.IQEI: why the queue stopped. */
 enum vtd_queue_error {

@@ -14,7 +14,9 @@ struct vtd_register {
     uint64_t writable; /* bits that software sets and clears */
     uint64_t clear;    /* bits that software clears by writing 1 */
     uint64_t scalable; /* of these: reserved without scalable mode */
+    uint64_t eim;      /* of these: reserved without extended interrupt mode */
     uint64_t cap;      /* not there when CAP_REG lacks one of these */
+    uint64_t ecap;     /* not there when ECAP_REG lacks one of these */
     /* Called when the bits of `trigger` were written (0: any), after the store. value is the
      * register; for a register without writable bits, what was written. */
     uint64_t trigger;
@@ -53,7 +55,8 @@ static void tail_written(struct vtd *vtd, uint64_t value)
     vtd_queue_run(vtd);
 }
 
-#define EVENT_DATA    GENMASK64(15, 0) /* no extended interrupt mode: 31:16 are reserved */
+#define EVENT_DATA    GENMASK64(31, 0)
+#define EVENT_WIDE    GENMASK64(31, 16)
 #define EVENT_ADDRESS GENMASK64(31, 2)
 #define EVENT_UPPER   GENMASK64(31, 0)
 
@@ -68,7 +71,7 @@ static const struct vtd_register registers[] = {
     {VTD_FSTS, 4, .clear = VTD_FSTS_PFO | VTD_FSTS_IQE | VTD_FSTS_ICE | VTD_FSTS_ITE,
      .written = fault_status_written},
     {VTD_FECTL, 4, .writable = VTD_ECTL_IM, .written = fault_control_written},
-    {VTD_FEDATA, 4, .writable = EVENT_DATA},
+    {VTD_FEDATA, 4, .writable = EVENT_DATA, .eim = EVENT_WIDE},
     {VTD_FEADDR, 4, .writable = EVENT_ADDRESS},
     {VTD_FEUADDR, 4, .writable = EVENT_UPPER},
     {VTD_PMEN, 4, .writable = VTD_PMEN_EPM, .cap = VTD_CAP_PLMR, .written = vtd_protect_written},
@@ -80,9 +83,11 @@ static const struct vtd_register registers[] = {
     {VTD_IQA, 8, .haw = true, .writable = VTD_IQA_IQA | VTD_IQA_DW | VTD_IQA_QS},
     {VTD_ICS, 4, .clear = VTD_ICS_IWC, .written = invalidation_event_written},
     {VTD_IECTL, 4, .writable = VTD_ECTL_IM, .written = invalidation_event_written},
-    {VTD_IEDATA, 4, .writable = EVENT_DATA},
+    {VTD_IEDATA, 4, .writable = EVENT_DATA, .eim = EVENT_WIDE},
     {VTD_IEADDR, 4, .writable = EVENT_ADDRESS},
     {VTD_IEUADDR, 4, .writable = EVENT_UPPER},
+    {VTD_IRTA, 8, .haw = true, .writable = VTD_IRTA_IRTA | VTD_IRTA_EIME | VTD_IRTA_S,
+     .eim = VTD_IRTA_EIME, .ecap = VTD_ECAP_IR},
     {VTD_IVA, 8, .writable = VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM},
     {VTD_IOTLB, 8,
      .writable = VTD_IOTLB_IVT | VTD_IOTLB_IIRG | VTD_IOTLB_DR | VTD_IOTLB_DW | VTD_IOTLB_DID,
@@ -174,7 +179,8 @@ uint64_t vtd_mmio_read(struct viommu *viommu, uint64_t offset, unsigned int size
 static const struct vtd_register *find(const struct vtd *vtd, unsigned int offset)
 {
     for (size_t i = 0; i < sizeof(registers) / sizeof(registers[0]); i++)
-        if (offset - registers[i].offset < registers[i].size && !(registers[i].cap & ~vtd->cap))
+        if (offset - registers[i].offset < registers[i].size && !(registers[i].cap & ~vtd->cap) &&
+            !(registers[i].ecap & ~vtd->ecap))
             return &registers[i];
     if (offset - VTD_FRCD < vtd->options.fault_records * (unsigned int)VTD_FRCD_SIZE &&
         offset % VTD_FRCD_SIZE >= 8)
@@ -188,6 +194,8 @@ static uint64_t writable_bits(const struct vtd *vtd, const struct vtd_register *
 
     if (!vtd->options.scalable)
         bits &= ~reg->scalable;
+    if (!vtd->options.extended_interrupts)
+        bits &= ~reg->eim;
     if (reg->haw)
         bits &= low_bits(vtd->options.host_address_width);
     return bits;

@@ -247,7 +247,7 @@ void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *wh
 {
     bool iotlb = what->kind == VTD_INVALIDATE_IOTLB || what->kind == VTD_INVALIDATE_PIOTLB;
 
-    if (what->kind == VTD_INVALIDATE_DEVICE || what->kind == VTD_INVALIDATE_INTERRUPT)
+    if (what->kind == VTD_INVALIDATE_DEVICE)
         return;
     /* One drain waits for all requests. */
     if (iotlb && !what->writes_undrained && !what->reads_undrained)

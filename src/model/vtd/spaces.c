@@ -126,6 +126,15 @@ static void pci_requester_changed(void *opaque, struct viommu_pci_id id, struct 
     pthread_mutex_unlock(&vtd->lock);
 }
 
+static void pci_send_interrupt(void *opaque, struct viommu_pci_id alias,
+                               const struct viommu_interrupt_request *request,
+                               viommu_interrupt_deliver_fn *deliver, void *deliver_opaque,
+                               struct viommu_interrupt *out)
+{
+    (void)alias; /* the request has it, and the segment is the unit's */
+    vtd_interrupt_send(opaque, request, deliver, deliver_opaque, out);
+}
+
 const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .size = sizeof(struct viommu_pci_iommu_ops),
     .get_address_space = pci_get_address_space,
@@ -133,4 +142,5 @@ const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .set_iommu_device = pci_set_iommu_device,
     .unset_iommu_device = pci_unset_iommu_device,
     .requester_changed = pci_requester_changed,
+    .send_interrupt = pci_send_interrupt,
 };

@@ -55,6 +55,7 @@ static void vtd_reset(struct viommu *viommu)
     vtd_registers_reset(vtd);
     vtd->fault_next = 0;
     pthread_mutex_unlock(&vtd->fault_lock);
+    vtd_interrupt_reset(vtd);
     vtd_invalidate_everything(vtd);
     vtd_nest_replay(vtd);
     vtd_nest_commit(vtd);
@@ -105,6 +106,8 @@ static const struct viommu_model_ops vtd_ops = {
     .mmio_write = vtd_mmio_write,
     .get_cap = vtd_get_cap,
     .get_stats = vtd_get_stats,
+    .interrupt_send = vtd_interrupt_send,
+    .interrupt_set_listener = vtd_interrupt_set_listener,
     .pci_ops = &vtd_pci_ops,
 };
 

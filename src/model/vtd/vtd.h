@@ -13,6 +13,8 @@
  *   spaces.c       requester ID -> address space and assigned device; the PCI hooks
  *   protect.c      protected memory regions
  *   compare.c      what was promised against what a host has
+ *   interrupt.c    interrupt remapping: table entries, source validation, invalidations
+ *   posted.c       interrupt posting
  *   nest.c         guest tables on the host: nested HWPTs, pass-through, blocking
  *   shadow.c       guest second-stage tables mirrored into an IOAS
  *   sanitize*.c    what the guest's driver does wrong
@@ -20,13 +22,14 @@
  * Locks. `lock` serializes register writes, the invalidation queue and everything that talks to the
  * host; it is held while draining. `fault_lock` protects the fault registers and records, is taken
  * inside `lock` or alone, and is never held while draining or calling out. DMA takes neither: it
- * reads `translation` and guest memory.
+ * reads `translation` and guest memory; so do interrupts with `interrupt`.
  */
 #ifndef VTD_VTD_H
 #define VTD_VTD_H
 
 #include <pthread.h>
 #include <viommu/host.h>
+#include <viommu/interrupt.h>
 #include <viommu/vtd.h>
 
 #include "base/log.h"
@@ -49,6 +52,13 @@
 #define VTD_TTM_SCALABLE        1
 #define VTD_TTM_RESERVED        2
 #define VTD_TTM_ABORT           3
+
+/*
+ * How interrupts are remapped at this moment, likewise: the latched IRTA_REG (table address 63:12,
+ * EIME 11, size 3:0), and GSTS.IRES and CFIS in bits that are reserved there.
+ */
+#define VTD_INTERRUPT_ENABLED       (UINT64_C(1) << 4)
+#define VTD_INTERRUPT_COMPATIBILITY (UINT64_C(1) << 5)
 
 #define VTD_CACHE_LINE 64
 
@@ -104,6 +114,12 @@ struct vtd {
      * while it is NULL and drained. */
     const struct vtd_protection *protected;
     struct vtd_protection protection;
+
+    uint64_t interrupt_table;        /* IRTA_REG as latched by the last SIRTP */
+    uint64_t interrupt;              /* see above; atomic */
+    uint32_t stale_first, stale_end; /* entries invalidated since the last commit: [first, end) */
+    viommu_interrupt_changed_fn *interrupt_changed;
+    void *interrupt_opaque;
 
     pthread_mutex_t fault_lock;
     unsigned int fault_next; /* index of the next fault record to write */
@@ -185,6 +201,7 @@ struct vtd_fault {
     bool qualified; /* may be suppressed by fault-processing-disable of the entry */
     bool disabled;  /* and that is set */
     bool of_dma;    /* not to be told once translation is off, or the unit was reset meanwhile */
+    bool interrupt; /* of interrupt remapping: address holds the index in 63:48, access is 0 */
 };
 /* Record a fault and raise its event. Any thread, not within a read-side section. */
 void vtd_fault_record(struct vtd *vtd, const struct vtd_fault *fault);
@@ -201,6 +218,21 @@ void vtd_fault_update(struct vtd *vtd);
 void vtd_command_global(struct vtd *vtd, uint64_t command);
 void vtd_command_context(struct vtd *vtd, uint64_t command);
 void vtd_command_iotlb(struct vtd *vtd, uint64_t command);
+
+/*
+ * interrupt.c. Requests take no lock. Under vtd->lock: IRE, SIRTP and CFI of a command; marking
+ * entries [first, end) as changed, and making that true, which vtd_invalidate_commit() calls.
+ */
+void vtd_interrupt_send(struct viommu *viommu, const struct viommu_interrupt_request *request,
+                        viommu_interrupt_deliver_fn *deliver, void *opaque,
+                        struct viommu_interrupt *out);
+void vtd_interrupt_set_listener(struct viommu *viommu, viommu_interrupt_changed_fn *changed,
+                                void *opaque);
+void vtd_interrupt_command(struct vtd *vtd, uint64_t command);
+void vtd_interrupt_invalidate(struct vtd *vtd, uint32_t first, uint32_t end);
+void vtd_interrupt_commit(struct vtd *vtd);
+void vtd_interrupt_reset(struct vtd *vtd);
+#define VTD_INTERRUPT_ENTRIES 65536u /* of the largest table */
 
 /* queue.c: run descriptors up to the tail, when the queue is enabled and has no error. Under
  * vtd->lock. */
@@ -220,7 +252,6 @@ enum vtd_invalidation_kind {
     VTD_INVALIDATE_IOTLB,   /* untagged or second stage: scope GLOBAL, DOMAIN, PAGES */
     VTD_INVALIDATE_PIOTLB,  /* PASID-based: scope PASID (all of it), PAGES */
     VTD_INVALIDATE_DEVICE,  /* device TLB */
-    VTD_INVALIDATE_INTERRUPT,
 };
 enum vtd_invalidation_scope {
     VTD_SCOPE_GLOBAL,
