@@ -94,5 +94,7 @@ void check_mode(const struct job *job, struct unit *unit);
 void check_group(const struct job *job, struct unit *unit, const char *addr);
 void check_disk(const struct job *job, struct unit *unit);
 void check_edus(const struct job *job, struct unit *unit);
+/* Machines with more than one unit: behind= says which function is behind which. */
+void check_units(const struct job *job, struct unit *unit);
 
 #endif

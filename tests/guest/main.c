@@ -52,6 +52,7 @@ static void run_checks(void)
         check_mode(&job, &unit);
         check_disk(&job, &unit);
         check_edus(&job, &unit);
+        check_units(&job, &unit);
         subject("%s", "");
     }
     unit_close(&unit);

@@ -175,8 +175,13 @@ static int scalable_stage(const struct unit *unit, unsigned bus, unsigned devfn)
 int unit_stage(struct unit *unit, const char *addr)
 {
     unsigned segment, bus, slot, function;
-    int err = read_registers(unit);
+    uint64_t base;
+    int err;
 
+    /* The function's own unit; where the kernel has only one, that. */
+    if (!read_hex(&base, "/sys/bus/pci/devices/%s/iommu/intel-iommu/address", addr))
+        unit->base = base;
+    err = read_registers(unit);
     if (err)
         return err;
     if (sscanf(addr, "%x:%x:%x.%x", &segment, &bus, &slot, &function) != 4 || bus > 255 ||
