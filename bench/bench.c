@@ -262,6 +262,26 @@ static const struct benchmark all_cached = {"invalidation descriptor, IOTLB full
 static const struct benchmark attach = {"attach and detach (simulated host)", work_attach, CLOCK,
                                         BENCH_THREADS, 2000};
 
+static const struct benchmark sanitized_walk = {"4-level walk, first stage, sanitizing", work_walk,
+                                                CPU, BENCH_THREADS, 200000};
+static const struct benchmark sanitized_few = {"invalidation, sanitizing, 1 page known",
+                                               work_invalidate, CLOCK, 1, 64000};
+static const struct benchmark sanitized_many = {"invalidation, sanitizing, 1024 known",
+                                                work_invalidate, CLOCK, 1, 6400};
+
+/* What the sanitizer costs grows with what it remembers. */
+static void measure_sanitizer(void)
+{
+    struct bench_machine machine;
+
+    bench_machine_create(&machine, BENCH_SANITIZED);
+    translate_pages(&machine, 0, 1, 1, 1);
+    measure(&machine, &sanitized_few);
+    measure(&machine, &sanitized_walk);
+    measure(&machine, &sanitized_many);
+    bench_machine_destroy(&machine);
+}
+
 /* The cost of a page-selective invalidation must not grow with what is cached. */
 static void measure_control(void)
 {
@@ -330,6 +350,7 @@ int main(int argc, char **argv)
     measure_mode(BENCH_FIRST_STAGE, first_stage, COUNT(first_stage));
     measure_mode(BENCH_SECOND_STAGE, second_stage, COUNT(second_stage));
     measure_mode(BENCH_NESTED, nested, COUNT(nested));
+    measure_sanitizer();
     measure_control();
     if (json)
         print_json();

@@ -133,6 +133,7 @@ void bench_machine_create(struct bench_machine *machine, enum bench_mode mode)
         [BENCH_FIRST_STAGE] = "",
         [BENCH_SECOND_STAGE] = "scalable=off",
         [BENCH_NESTED] = "second-stage=on,nested=on",
+        [BENCH_SANITIZED] = "sanitize=on",
     };
     struct viommu_vtd_options options;
     struct viommu_error error;

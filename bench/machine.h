@@ -16,6 +16,7 @@ enum bench_mode {
     BENCH_FIRST_STAGE,  /* scalable mode, 4-level first stage */
     BENCH_SECOND_STAGE, /* legacy mode, 4-level second stage */
     BENCH_NESTED,       /* scalable mode, both, 4 levels each */
+    BENCH_SANITIZED,    /* the first, with the guest sanitizer */
 };
 
 struct bench_machine {

@@ -4,6 +4,8 @@
  * each mistake planted, exactly that mistake is, once, with the entry before and after. The
  * sections are those of the rules that a driver breaks (VT-d 5.0, 6.5).
  */
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "descriptors.h"
@@ -291,6 +293,57 @@ static void harmless_changes(void **state)
            4096);
     set(&driver, table, copy | FS_ALL);
     wait_done(&driver);
+    silent(&driver);
+    end(&driver);
+}
+
+/* Devices that do not stop while the driver works: walks are under way when tables change. */
+struct traffic {
+    struct driver *driver;
+    unsigned int device;
+    bool stop; /* atomic */
+};
+
+static void *do_traffic(void *opaque)
+{
+    struct traffic *traffic = opaque;
+    struct guest_dma dma = DMA_AT(IOVA);
+    struct viommu_dma_result result;
+
+    dma.device = traffic->device;
+    for (unsigned int i = 0; !__atomic_load_n(&traffic->stop, __ATOMIC_RELAXED); i++) {
+        dma.address = IOVA + i % 4 * 0x1000;
+        guest_dma(&traffic->driver->guest, &dma, &result);
+    }
+    return NULL;
+}
+
+static void driver_under_traffic(void **state)
+{
+    struct driver driver;
+    struct traffic traffic[2];
+    pthread_t threads[2];
+
+    (void)state;
+    legacy_begin(&driver, STRICT);
+    guest_legacy(&driver.guest, 1, 0, 2, driver.root);
+    for (unsigned int i = 0; i < 2; i++) {
+        traffic[i] = (struct traffic){&driver, i, false};
+        assert_int_equal(pthread_create(&threads[i], NULL, do_traffic, &traffic[i]), 0);
+    }
+    for (unsigned int i = 0; i < 2000; i++) {
+        uint64_t iova = IOVA + i % 4 * 0x1000;
+        uint64_t entry = map(&driver, iova, i & 4 ? GUEST_DATA : OTHER);
+
+        sched_yield();
+        set(&driver, entry, 0);
+        invalidate_pages(&driver, iova, 0);
+        wait_done(&driver);
+    }
+    for (unsigned int i = 0; i < 2; i++) {
+        __atomic_store_n(&traffic[i].stop, true, __ATOMIC_RELAXED);
+        pthread_join(threads[i], NULL);
+    }
     silent(&driver);
     end(&driver);
 }
@@ -934,6 +987,9 @@ static const struct spec_rule rules[] = {
      "Sanitizer: accessed bits, permissions that are added, and another way to the same page are "
      "not reported.",
      harmless_changes},
+    {"VTD-6.5.3.3-15", "6.5.3.3",
+     "Sanitizer: a driver is not reported for requests that are under way while it unmaps.",
+     driver_under_traffic},
     {"VTD-6.5.3.3-7", "6.5.3.3",
      "Sanitizer: a page that moved without invalidation is reported at the wait.",
      forgets_to_invalidate},

@@ -140,7 +140,7 @@ struct sanitize_pending {
 };
 
 /* Remembered at a time. What is beyond makes us forget the oldest. */
-#define SANITIZE_RECORDS_MAX 2048
+#define SANITIZE_RECORDS_MAX 1024
 #define SANITIZE_BUCKETS     1024
 
 TAILQ_HEAD(sanitize_list, sanitize_record);
@@ -159,7 +159,8 @@ struct vtd_sanitizer {
     uint64_t forgotten;
     struct sanitize_record records[SANITIZE_RECORDS_MAX];
     /* Under vtd->lock. */
-    uint64_t waits; /* completed */
+    uint64_t waits;           /* completed */
+    unsigned int misses_left; /* that this invalidation may look into */
     uint64_t forgotten_said;
     /* Taken from a cache without drain, after it had changed: the next wait is wrong. */
     bool undrained;
