@@ -18,6 +18,8 @@ static const char *const units[] = {
     "haw=39,aw=39,fault-records=1",
     "pmr=on,haw=40",
     "pmr=on,5-level=on,aw=57,haw=52,fault-records=256",
+    "intremap=on,haw=40",
+    "intremap=on,eim=on",
     "second-stage=on,nested=on,ad=on,pasid-bits=20,supervisor=on,execute=on,rid-priv=on,extended-accessed=on",
 };
 
