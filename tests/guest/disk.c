@@ -216,6 +216,29 @@ static void check_raw(void)
            "a worker ended with %d (1: input/output error, 2: content differs)", worst);
 }
 
+static void write_for_ever(unsigned worker)
+{
+    uint64_t start = (uint64_t)worker * RAW_SHARE;
+    void *buf;
+    int fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+
+    if (fd < 0 || posix_memalign(&buf, 4096, RAW_CHUNK_MAX))
+        return;
+    while (!raw_pass(fd, buf, start, true))
+        continue;
+}
+
+void disk_traffic_start(void)
+{
+    fflush(stdout);
+    for (unsigned i = 0; i < RAW_WORKERS; i++) {
+        if (fork() == 0) {
+            write_for_ever(i);
+            _exit(0);
+        }
+    }
+}
+
 /* The PCI function that carries the disk: the parent of its virtio device. */
 static bool disk_function(char *addr, size_t size)
 {

@@ -68,6 +68,8 @@ struct unit {
 };
 const char *stage_name(enum stage stage);
 bool unit_open(struct unit *unit);
+/* The same of a unit that the kernel does not use: by ACPI's table. */
+bool unit_open_unused(struct unit *unit);
 void unit_close(struct unit *unit);
 /* How requests without PASID of this function ("0000:00:05.0") are translated; < 0 on error. */
 int unit_stage(struct unit *unit, const char *addr);
@@ -76,6 +78,7 @@ int unit_stage(struct unit *unit, const char *addr);
 struct job {
     const char *check;
     bool plain; /* there is no remapping unit; only the disk is checked */
+    bool off;   /* there is one, which the kernel must have switched off; else the same */
     bool scalable;
     enum stage kernel_stage;  /* of functions that kernel drivers use */
     enum stage user_stage;    /* of functions that VFIO uses */
@@ -84,15 +87,26 @@ struct job {
     const char *assigned_edu;
     const char *disk;  /* "none": no disk to check */
     const char *vcpus; /* how many there are; NULL: not checked */
+    const char *found; /* what the kernel made of a unit that it found translating; NULL: nothing */
+    bool deferred;     /* functions may have the entries of the kernel before */
 };
 bool job_read(struct job *job);
+
+/* again.c: guests that boot more than once */
+struct step {
+    char how[8], check[16], iommu[24], found[12];
+};
+bool again_due(struct step *step); /* this is not the last boot; wants the disk */
+void again_go(const struct step *step);
 
 /* The parts of the check. */
 void load_modules(void);
 void check_mode(const struct job *job, struct unit *unit);
+void check_off(void);
 /* Says nothing where there is no unit (NULL). */
 void check_group(const struct job *job, struct unit *unit, const char *addr);
 void check_disk(const struct job *job, struct unit *unit);
+void disk_traffic_start(void); /* writes without end, where check_disk() writes later */
 void check_edus(const struct job *job, struct unit *unit);
 /* Machines with more than one unit: behind= says which function is behind which. */
 void check_units(const struct job *job, struct unit *unit);

@@ -15,6 +15,11 @@ static const struct job jobs[] = {
         .plain = true,
     },
     {
+        .check = "off",
+        .plain = true,
+        .off = true,
+    },
+    {
         .check = "scalable",
         .scalable = true,
         .kernel_stage = STAGE_FIRST,
@@ -82,6 +87,8 @@ bool job_read(struct job *job)
         job->assigned_edu = getenv("edu_assigned");
         job->disk = getenv("disk");
         job->vcpus = getenv("vcpus");
+        job->found = getenv("found");
+        job->deferred = job->found && !strcmp(job->found, "copied");
         return true;
     }
     return expect(

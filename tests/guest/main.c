@@ -36,26 +36,50 @@ static double uptime(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static void run_checks(void)
+/* A boot that is not the last one checks less, and ends here. */
+static void go_on_if_due(void)
+{
+    struct step step;
+
+    if (again_due(&step) && all_passed())
+        again_go(&step);
+    subject("%s", "");
+}
+
+static void check_without_unit(const struct job *job)
+{
+    if (job->off)
+        check_off();
+    check_disk(job, NULL);
+    go_on_if_due();
+}
+
+static void check_with_unit(const struct job *job)
 {
     struct unit unit;
+
+    if (unit_open(&unit)) {
+        check_mode(job, &unit);
+        check_disk(job, &unit);
+        go_on_if_due();
+        check_edus(job, &unit);
+        check_units(job, &unit);
+        subject("%s", "");
+    }
+    unit_close(&unit);
+}
+
+static void run_checks(void)
+{
     struct job job;
 
     if (!job_read(&job))
         return;
     load_modules();
-    if (job.plain) {
-        check_disk(&job, NULL);
-        return;
-    }
-    if (unit_open(&unit)) {
-        check_mode(&job, &unit);
-        check_disk(&job, &unit);
-        check_edus(&job, &unit);
-        check_units(&job, &unit);
-        subject("%s", "");
-    }
-    unit_close(&unit);
+    if (job.plain)
+        check_without_unit(&job);
+    else
+        check_with_unit(&job);
 }
 
 static void power_off(void)

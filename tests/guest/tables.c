@@ -94,6 +94,36 @@ bool unit_open(struct unit *unit)
                   (unsigned long long)unit->base, strerror(-err));
 }
 
+/* The first structure behind the header of 48 bytes is that of a unit: VT-d 4.1, 8.1 and 8.3. */
+static int read_dmar(uint64_t *base)
+{
+    uint8_t table[64];
+    int fd = open("/sys/firmware/acpi/tables/DMAR", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, table, sizeof(table));
+
+    if (fd >= 0)
+        close(fd);
+    if (n != sizeof(table) || table[48] || table[49])
+        return -ENOENT;
+    memcpy(base, table + 56, sizeof(*base));
+    return 0;
+}
+
+bool unit_open_unused(struct unit *unit)
+{
+    int err;
+
+    *unit = (struct unit){.mem = -1, .kcore = -1};
+    err = read_dmar(&unit->base);
+    if (err)
+        return expect(false, "there is a remapping unit", "ACPI's DMAR table names none");
+    if (!unit_open_files(unit))
+        return false;
+    err = read_registers(unit);
+    return expect(!err, "there is a remapping unit", "registers at 0x%llx cannot be mapped: %s",
+                  (unsigned long long)unit->base, strerror(-err));
+}
+
 void unit_close(struct unit *unit)
 {
     if (unit->mem >= 0)
