@@ -5,6 +5,7 @@
 
 #include <viommu/acpi.h>
 #include <viommu/assign.h>
+#include <viommu/ats.h>
 #include <viommu/dma.h>
 #include <viommu/error.h>
 #include <viommu/host.h>

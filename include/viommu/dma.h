@@ -82,7 +82,13 @@ struct viommu_dma_result {
                                contiguous; read and write: bytes that were moved before the failure */
     uint8_t permissions;  /**< VIOMMU_DMA_READ and _WRITE, _EXECUTE that the translation gives */
     uint8_t granule_log2; /**< size of the page that served the translation, as log2 of bytes */
+    uint8_t flags;        /**< VIOMMU_DMA_FLAG_*, of a translation request that is OK; else 0 */
 };
+
+/** What the completion of a translation request says besides (PCIe base spec, 10.2.3). */
+#define VIOMMU_DMA_FLAG_GLOBAL            (1u << 0) /**< the same for every PASID of the function */
+#define VIOMMU_DMA_FLAG_UNTRANSLATED_ONLY (1u << 1) /**< U: send untranslated requests there */
+#define VIOMMU_DMA_FLAG_SNOOPED           (1u << 2) /**< N: translated requests must be snooped */
 
 /** A short name of a status, for messages ("not-present"). Never NULL. */
 VIOMMU_EXPORT const char *viommu_dma_status_name(enum viommu_dma_status status);
@@ -105,9 +111,10 @@ VIOMMU_EXPORT void viommu_dma_space_destroy(struct viommu_dma_space *space);
 /**
  * Translate without moving bytes. As any request it may fill the IOTLB, and its walk sets accessed
  * and dirty bits in the guest's tables as the request would: leave WRITE out of access to leave
- * dirty bits alone. It reports no fault to the guest, whatever the outcome, and does not say
- * whether there is memory where the address lies. An answer may be out of date as soon as it is
- * given; use it for inspection, or for a translation request of a device TLB. Any thread.
+ * dirty bits alone. It does not say whether there is memory where the address lies. An answer may
+ * be out of date as soon as it is given. For inspection: no fault is reported to the guest,
+ * whatever the outcome. For a device TLB: type VIOMMU_DMA_TRANSLATION_REQUEST, answered as ats.h
+ * says; what the tables do not allow is a fault that the guest hears of. Any thread.
  * @return 0 when result->status is OK, else -EACCES (refused by the IOMMU) or -EINVAL (malformed)
  */
 VIOMMU_EXPORT int viommu_dma_translate(struct viommu_dma_space *space,
@@ -119,7 +126,8 @@ VIOMMU_EXPORT int viommu_dma_translate(struct viommu_dma_space *space,
  * may leave READ or WRITE out: the call adds it. Page borders are crossed; a failure in the middle
  * leaves the bytes before it moved, result->length counts them. What the IOMMU refuses is a fault
  * that the guest hears of. Any thread.
- * @return 0, -EACCES (refused by the IOMMU), -EFAULT (no memory), -EINVAL (malformed)
+ * @return 0, -EACCES (refused by the IOMMU), -EFAULT (no memory), -EINVAL (malformed, or a
+ *         translation request, which moves nothing)
  */
 VIOMMU_EXPORT int viommu_dma_read(struct viommu_dma_space *space,
                                   const struct viommu_dma_request *request, void *buffer,

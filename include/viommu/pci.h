@@ -24,6 +24,8 @@ struct viommu_dma_space;
 struct viommu_host_device;
 struct viommu_interrupt;
 struct viommu_interrupt_request;
+struct viommu_pci_ats;          /* ats.h */
+struct viommu_pci_page_request; /* ats.h */
 
 /** Make a devfn out of a device (0..31) and a function (0..7) number. */
 #define VIOMMU_PCI_DEVFN(device, function) ((uint8_t)(((device) << 3) | ((function)&7)))
@@ -39,6 +41,13 @@ struct viommu_pci_id {
  * configured*; no ability of a host may flow into them.
  */
 #define VIOMMU_CAP_HW_NESTED (UINT64_C(1) << 0) /**< create the GPA table as a nesting parent */
+/*
+ * The guest may use this PCI capability of functions behind the vIOMMU: emulated functions that
+ * have it show it, and for assigned ones whose host device has it the VMM makes one up.
+ */
+#define VIOMMU_CAP_PASID (UINT64_C(1) << 1)
+#define VIOMMU_CAP_ATS   (UINT64_C(1) << 2)
+#define VIOMMU_CAP_PRI   (UINT64_C(1) << 3) /**< never without VIOMMU_CAP_ATS */
 
 /**
  * What a vIOMMU offers to the buses it protects. Callbacks are called from the thread that calls
@@ -83,6 +92,21 @@ struct viommu_pci_iommu_ops {
                            const struct viommu_interrupt_request *request,
                            void (*deliver)(void *opaque, const struct viommu_interrupt *interrupt),
                            void *deliver_opaque, struct viommu_interrupt *out);
+    /**
+     * Optional, all of these or none (ats.h). Function `id` has a device TLB: invalidations go to
+     * ats->ops until it is unset. `ats` is known by its pointer and stays where it is until then.
+     */
+    int (*set_ats)(void *opaque, struct viommu_pci_id id, const struct viommu_pci_ats *ats,
+                   struct viommu_error *error);
+    /** Undo it: when this returns, no callback of ats->ops runs nor will. */
+    void (*unset_ats)(void *opaque, const struct viommu_pci_ats *ats);
+    /** The guest renumbered a bus: it is function `id` now. */
+    void (*ats_moved)(void *opaque, struct viommu_pci_id id, const struct viommu_pci_ats *ats);
+    /** viommu_pci_device_invalidation_done(), viommu_pci_device_page_request(). */
+    int (*ats_invalidation_done)(void *opaque, const struct viommu_pci_ats *ats, uint32_t tag,
+                                 int result);
+    int (*ats_page_request)(void *opaque, const struct viommu_pci_ats *ats,
+                            const struct viommu_pci_page_request *request);
 };
 
 /** What lies between a bridge's two sides; it decides the requester ID of DMA from below. */

@@ -79,6 +79,10 @@ struct viommu_vtd_options {
                                    name some other function; needs interrupt_remapping */
     bool posted; /**< [posted=off] CAP.PI: interrupts may be posted to descriptors in memory; needs
                       interrupt_remapping */
+
+    bool device_iotlb;  /**< [device-iotlb=off] device TLBs (ATS; ECAP.DT) */
+    bool page_requests; /**< [page-requests=off] page requests (PRI; ECAP.PRS, ECAP.PDS); needs
+                             scalable and device_iotlb */
 };
 
 /**

@@ -46,8 +46,10 @@ struct dma_piece {
     uint64_t length;
 };
 
-/* BAD_REQUEST or OK. */
+/* BAD_REQUEST or OK; the second one for what accesses memory, which a translation request does not.
+ */
 enum viommu_dma_status dma_check_request(const struct viommu_dma_request *request);
+enum viommu_dma_status dma_check_access(const struct viommu_dma_request *request);
 
 /*
  * Translate request->address, by the IOTLB or a walk. Within a read-side section. The status of the

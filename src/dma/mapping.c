@@ -98,7 +98,7 @@ int viommu_dma_map(struct viommu_dma_space *space, const struct viommu_dma_reque
                    struct viommu_dma_mapping *mapping, struct viommu_dma_result *result)
 {
     enum viommu_dma_status status =
-        request->length ? dma_check_request(request) : VIOMMU_DMA_BAD_REQUEST;
+        request->length ? dma_check_access(request) : VIOMMU_DMA_BAD_REQUEST;
     struct dma_piece piece = {.translation.status = status};
 
     if (status == VIOMMU_DMA_OK) {

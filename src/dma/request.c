@@ -68,6 +68,13 @@ enum viommu_dma_status dma_check_request(const struct viommu_dma_request *reques
     return VIOMMU_DMA_OK;
 }
 
+enum viommu_dma_status dma_check_access(const struct viommu_dma_request *request)
+{
+    if (request->type == VIOMMU_DMA_TRANSLATION_REQUEST)
+        return VIOMMU_DMA_BAD_REQUEST;
+    return dma_check_request(request);
+}
+
 void dma_result_set(struct viommu_dma_result *result, const struct dma_piece *piece,
                     enum viommu_dma_status status)
 {
@@ -78,6 +85,7 @@ void dma_result_set(struct viommu_dma_result *result, const struct dma_piece *pi
         result->gpa = translation->gpa;
         result->permissions = translation->permissions;
         result->granule_log2 = translation->granule_log2;
+        result->flags = translation->flags;
     } else {
         result->fault_code = translation->fault_code;
     }
@@ -106,6 +114,8 @@ static __attribute__((noinline)) int translate_slowly(struct viommu_dma_space *s
     dma_result_set(result, &piece, status);
     if (status == VIOMMU_DMA_OK)
         result->length = piece.length;
+    else if (request->type == VIOMMU_DMA_TRANSLATION_REQUEST)
+        dma_report_fault(space, request, request->address, result);
     return dma_status_errno(status);
 }
 
@@ -129,6 +139,7 @@ int viommu_dma_translate(struct viommu_dma_space *space, const struct viommu_dma
     result->length = request->length;
     result->permissions = (uint8_t)(hit.attributes & IOTLB_PERMISSIONS);
     result->granule_log2 = (uint8_t)field_get(IOTLB_GRANULE, hit.attributes);
+    result->flags = 0;
     return 0;
 }
 
@@ -165,7 +176,7 @@ static int move(struct viommu_dma_space *space, struct transfer *transfer,
                 struct viommu_dma_result *result)
 {
     const struct viommu_dma_request whole = transfer->request;
-    enum viommu_dma_status status = dma_check_request(&whole);
+    enum viommu_dma_status status = dma_check_access(&whole);
     struct dma_piece piece = {.translation.status = status};
 
     dma_result_set(result, &piece, status);

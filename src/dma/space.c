@@ -164,7 +164,9 @@ static void resolve_walk(struct viommu_dma_space *space, const struct viommu_dma
 
     *translation = (struct dma_translation){.status = VIOMMU_DMA_BLOCKED};
     space->ops->walk(space, request, translation);
-    if (translation->status == VIOMMU_DMA_OK && wanted(request) & ~translation->permissions)
+    /* A translation request is answered with what there is. */
+    if (translation->status == VIOMMU_DMA_OK && request->type != VIOMMU_DMA_TRANSLATION_REQUEST &&
+        wanted(request) & ~translation->permissions)
         translation->status = VIOMMU_DMA_PERMISSION;
     if (translation->status != VIOMMU_DMA_OK)
         return;

@@ -21,7 +21,8 @@ struct dma_translation {
      * would still have to set a dirty bit: a request that misses a permission is walked again.
      */
     uint8_t permissions;
-    bool nested; /* second-stage invalidations of its domain must drop it, whatever the address */
+    uint8_t flags; /* VIOMMU_DMA_FLAG_*; only of translation requests, which are not cached */
+    bool nested;   /* second-stage invalidations of its domain must drop it, whatever the address */
     bool fractured;   /* granule is smaller than the first-stage page it is part of */
     bool uncacheable; /* do not put it into the IOTLB (translation off, ...) */
 };

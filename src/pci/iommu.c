@@ -13,21 +13,21 @@ static bool carries(const struct pci_carried *iommu)
     return iommu->ops.get_address_space;
 }
 
-static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus *bus);
+static const struct viommu_pci_device *find_user(const struct viommu_pci_bus *bus);
 
 /* This function, or one behind it, that an IOMMU of this function's would protect, and that has a
- * host device. */
-static const struct viommu_pci_device *find_assigned_at(const struct viommu_pci_device *device)
+ * host device, or ATS set. */
+static const struct viommu_pci_device *find_user_at(const struct viommu_pci_device *device)
 {
-    if (device->host_device && !device->bypass)
+    if ((device->host_device || device->has_ats) && !device->bypass)
         return device;
     if (device->secondary && !carries(&device->secondary->iommu))
-        return find_assigned(device->secondary);
+        return find_user(device->secondary);
     return NULL;
 }
 
 /* The same at or below a bus. */
-static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus *bus)
+static const struct viommu_pci_device *find_user(const struct viommu_pci_bus *bus)
 {
     const struct viommu_pci_device *found = NULL;
 
@@ -35,7 +35,7 @@ static const struct viommu_pci_device *find_assigned(const struct viommu_pci_bus
         const struct viommu_pci_device *device = bus->devices[devfn];
 
         if (device && !carries(&device->iommu))
-            found = find_assigned_at(device);
+            found = find_user_at(device);
     }
     return found;
 }
@@ -64,20 +64,19 @@ static const char *name_of(const struct place *place, char *text, size_t size)
 static int check_change(const struct place *place, bool adds, struct viommu_error *error)
 {
     bool has = carries(carried_at(place));
-    const struct viommu_pci_device *assigned = NULL;
+    const struct viommu_pci_device *user = NULL;
     char name[128];
 
     if (adds && has)
         return error_set(error, -EBUSY, "%s has an IOMMU already; take that away first",
                          name_of(place, name, sizeof(name)));
     if (adds || has)
-        assigned = place->device ? find_assigned_at(place->device) : find_assigned(place->bus);
-    if (assigned)
-        return error_set(error, -EBUSY,
-                         "the IOMMU of %s cannot be %s while function %s has a host "
-                         "device; detach that first",
-                         name_of(place, name, sizeof(name)), adds ? "set" : "taken away",
-                         assigned->name);
+        user = place->device ? find_user_at(place->device) : find_user(place->bus);
+    if (user)
+        return error_set(
+            error, -EBUSY, "the IOMMU of %s cannot be %s while function %s has %s first",
+            name_of(place, name, sizeof(name)), adds ? "set" : "taken away", user->name,
+            user->host_device ? "a host device; detach that" : "ATS set; unset that");
     return 0;
 }
 
@@ -149,8 +148,7 @@ static const struct pci_carried *find_carried(const struct viommu_pci_device *de
     return &device->iommu;
 }
 
-/* All of one moment. */
-static struct pci_protection find_protection(const struct viommu_pci_device *device)
+struct pci_protection pci_protection_find(const struct viommu_pci_device *device)
 {
     struct viommu_pci *pci = device->bus->pci;
     struct pci_protection found = {0};
@@ -167,7 +165,7 @@ static struct pci_protection find_protection(const struct viommu_pci_device *dev
 
 struct viommu_dma_space *viommu_pci_device_get_address_space(const struct viommu_pci_device *device)
 {
-    struct pci_protection by = find_protection(device);
+    struct pci_protection by = pci_protection_find(device);
 
     if (!by.iommu.ops.get_address_space)
         return device->bus->pci->plain;
@@ -176,7 +174,7 @@ struct viommu_dma_space *viommu_pci_device_get_address_space(const struct viommu
 
 uint64_t viommu_pci_device_get_viommu_cap(const struct viommu_pci_device *device)
 {
-    struct pci_protection by = find_protection(device);
+    struct pci_protection by = pci_protection_find(device);
 
     return by.iommu.ops.get_viommu_cap ? by.iommu.ops.get_viommu_cap(by.iommu.opaque) : 0;
 }
@@ -196,7 +194,7 @@ void viommu_pci_device_send_interrupt(const struct viommu_pci_device *device, ui
                                       viommu_interrupt_deliver_fn *deliver, void *opaque,
                                       struct viommu_interrupt *out)
 {
-    struct pci_protection by = find_protection(device);
+    struct pci_protection by = pci_protection_find(device);
     struct viommu_interrupt unused;
     const struct viommu_interrupt_request request = {
         .address = address,
@@ -215,7 +213,7 @@ void viommu_pci_device_send_interrupt(const struct viommu_pci_device *device, ui
 static int set_device(struct viommu_pci_device *device, struct viommu_host_device *host_device,
                       struct viommu_error *error)
 {
-    struct pci_protection by = find_protection(device);
+    struct pci_protection by = pci_protection_find(device);
     int ret = 0;
 
     if (device->host_device)
@@ -243,7 +241,7 @@ int viommu_pci_device_set_iommu_device(struct viommu_pci_device *device,
     return ret;
 }
 
-void pci_device_release(struct viommu_pci_device *device)
+static void host_device_release(struct viommu_pci_device *device)
 {
     const struct pci_protection *by = &device->handed;
 
@@ -252,12 +250,18 @@ void pci_device_release(struct viommu_pci_device *device)
     device->host_device = NULL;
 }
 
+void pci_device_release(struct viommu_pci_device *device)
+{
+    host_device_release(device);
+    pci_ats_release(device);
+}
+
 void viommu_pci_device_unset_iommu_device(struct viommu_pci_device *device)
 {
     struct viommu_pci *pci = device->bus->pci;
 
     pthread_mutex_lock(&pci->changes);
-    pci_device_release(device);
+    host_device_release(device);
     pthread_mutex_unlock(&pci->changes);
 }
 
@@ -289,6 +293,8 @@ void pci_bus_renumbered(struct viommu_pci_bus *bus)
             continue;
         if (device->host_device)
             device_renumbered(device);
+        if (device->has_ats)
+            pci_ats_renumbered(device);
         if (device->secondary)
             pci_bus_renumbered(device->secondary);
     }

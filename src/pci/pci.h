@@ -5,8 +5,8 @@
 
 #include <pthread.h>
 #include <sys/queue.h>
+#include <viommu/ats.h>
 #include <viommu/interrupt.h>
-#include <viommu/pci.h>
 
 #define PCI_FUNCTIONS 256 /* of one bus */
 
@@ -43,6 +43,10 @@ struct viommu_pci_device {
     /* Under changes. While host_device is set: whom it was handed to, and the IDs told last. */
     struct viommu_host_device *host_device;
     struct pci_protection handed;
+    /* Under changes, and as it is while the owner of the device uses it. */
+    bool has_ats;
+    struct viommu_pci_ats ats;
+    struct pci_protection ats_handed; /* as `handed`, for ats */
     char name[];
 };
 
@@ -67,9 +71,15 @@ void pci_interrupt_pass(uint64_t address, uint32_t data, uint32_t flags,
                         viommu_interrupt_deliver_fn *deliver, void *opaque,
                         struct viommu_interrupt *out);
 
-/* iommu.c. Under changes, without lock: the function's host device is unset, when it has one; and
- * those at and below a bus are told of their IDs, where they are new. */
+/* iommu.c. Under changes, without lock: the function's host device and ATS are unset, when it has
+ * them; and those at and below a bus are told of their IDs, where they are new. */
 void pci_device_release(struct viommu_pci_device *device);
 void pci_bus_renumbered(struct viommu_pci_bus *bus);
+/* What protects a function, all of one moment. */
+struct pci_protection pci_protection_find(const struct viommu_pci_device *device);
+
+/* ats.c. Under changes, without lock. */
+void pci_ats_release(struct viommu_pci_device *device);
+void pci_ats_renumbered(struct viommu_pci_device *device);
 
 #endif

@@ -133,6 +133,8 @@ int guest_dma(struct guest *guest, const struct guest_dma *dma, struct viommu_dm
     request.requester_id = requester(guest, dma);
     request.access = dma->access;
     request.type = dma->type;
+    if (dma->type == VIOMMU_DMA_TRANSLATION_REQUEST)
+        return viommu_dma_translate(space, &request, result);
     if (dma->access & VIOMMU_DMA_WRITE)
         return viommu_dma_write(space, &request, buffer, result);
     return viommu_dma_read(space, &request, buffer, result);
@@ -178,6 +180,8 @@ static uint64_t record_of(struct guest *guest, const struct guest_dma *dma, uint
     uint64_t record = BIT64(63) | (uint64_t)reason << 32;
 
     record |= requester(guest, dma);
+    if (read64(&guest->machine, VTD_ECAP) & VTD_ECAP_DT)
+        record |= (uint64_t)dma->type << 60;
     if (dma->access & VIOMMU_DMA_READ)
         record |= BIT64(62);
     if ((dma->access & 3) == (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE))

@@ -164,7 +164,11 @@ static void same_on_every_host(void **state)
         uint64_t cap;
     } configurations[] = {
         {"", VIOMMU_CAP_HW_NESTED},
-        {"pasid-bits=20,1g=off,coherent=off", VIOMMU_CAP_HW_NESTED},
+        {"pasid-bits=20,1g=off,coherent=off", VIOMMU_CAP_HW_NESTED | VIOMMU_CAP_PASID},
+        {"device-iotlb=on", VIOMMU_CAP_HW_NESTED | VIOMMU_CAP_ATS},
+        {"device-iotlb=on,page-requests=on,pasid-bits=8",
+         VIOMMU_CAP_HW_NESTED | VIOMMU_CAP_PASID | VIOMMU_CAP_ATS | VIOMMU_CAP_PRI},
+        {"scalable=off,first-stage=off,device-iotlb=on", VIOMMU_CAP_ATS},
         {"hw-nested=off", 0},
         {"scalable=off,first-stage=off", 0},
         {"first-stage=off,second-stage=on", 0},
@@ -347,6 +351,9 @@ static const struct {
      "protected memory: hosts give all of guest memory to untranslated DMA (pmr=off)"},
     {"second-stage=on,ad=on", "", 0, 0, 0,
      "accessed/dirty bits: hosts set none in guest tables (ad=off)"},
+    {"device-iotlb=on", "", 0, VTD_ECAP_DT, 0, "device TLBs: host ECAP.DT=0 (device-iotlb=off)"},
+    {"device-iotlb=on,page-requests=on", "device-iotlb=on", 0, VTD_ECAP_PRS, 0,
+     "page requests: host ECAP.PRS=0 (page-requests=off)"},
     {"hw-nested=off", "", 0, 0, 0,
      "first stage: not walked by the host without hw-nested (first-stage=off,second-stage=on)"},
 };
@@ -421,7 +428,8 @@ static void the_longest_message(void **state)
     assert_int_equal(
         attach_named(longest,
                      "pasid-bits=20,supervisor=on,execute=on,extended-accessed=on,5-level=on,"
-                     "second-stage=on,ad=on,caching-mode=off,pmr=on,rid-priv=on",
+                     "second-stage=on,ad=on,caching-mode=off,pmr=on,rid-priv=on,"
+                     "device-iotlb=on,page-requests=on",
                      ~UINT64_C(0), ~UINT64_C(0), UINT64_C(2) << 8 | UINT64_C(32) << 16, &error),
         -EOPNOTSUPP);
     assert_non_null(strstr(error.message, longest));

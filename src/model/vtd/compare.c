@@ -53,6 +53,10 @@ static const struct flag_rule flag_rules[] = {
      "snoop control: host ECAP.SC=0 (snoop-control=off)"},
     {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DRD, "read drain: host CAP.DRD=0 (drain=off)"},
     {PROPERTY(drain), EVERYWHERE, 0, VTD_CAP_DWD, "write drain: host CAP.DWD=0 (drain=off)"},
+    {PROPERTY(device_iotlb), EVERYWHERE, 1, VTD_ECAP_DT,
+     "device TLBs: host ECAP.DT=0 (device-iotlb=off)"},
+    {PROPERTY(page_requests), EVERYWHERE, 1, VTD_ECAP_PRS,
+     "page requests: host ECAP.PRS=0 (page-requests=off)"},
 };
 
 struct comparison {

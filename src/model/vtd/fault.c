@@ -4,7 +4,7 @@
 
 #include "model/vtd/fault_codes.h"
 #include "model/vtd/register_map.h"
-#include "model/vtd/vtd.h"
+#include "model/vtd/tables.h"
 
 /* Where an event's registers are, and the status that it announces. */
 static const struct event {
@@ -136,19 +136,37 @@ static uint64_t address_of(const struct vtd *vtd, const struct vtd_fault *fault)
 }
 
 /*
- * The upper half of a fault record, F included (11.4.7.6). T1 and T2 tell write, read and atomic.
- * AT is reserved, as there are no device TLBs; so is all about PASIDs when ECAP.PASID is 0.
+ * T1 and T2 tell write, read, atomic and page request apart. A translation request is a read when
+ * it asks for no more.
+ */
+static uint64_t kind_of(const struct vtd *vtd, const struct vtd_fault *fault)
+{
+    uint8_t direction = fault->access & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE);
+    uint64_t kind = 0;
+
+    if (fault->type == VTD_TYPE_PAGE_REQUEST)
+        return VTD_FRCD_T2;
+    if (vtd->ecap & VTD_ECAP_DT)
+        kind = field_prep(VTD_FRCD_AT, fault->type);
+    if (fault->type == VIOMMU_DMA_TRANSLATION_REQUEST && vtd->ecap & VTD_ECAP_DT)
+        return kind | (direction & VIOMMU_DMA_WRITE ? 0 : VTD_FRCD_T1);
+    if (direction & VIOMMU_DMA_READ)
+        kind |= VTD_FRCD_T1;
+    if (direction == (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE))
+        kind |= VTD_FRCD_T2;
+    return kind;
+}
+
+/*
+ * The upper half of a fault record, F included (11.4.7.6). AT is reserved without device TLBs; so
+ * is all about PASIDs when ECAP.PASID is 0.
  */
 static uint64_t record_of(const struct vtd *vtd, const struct vtd_fault *fault)
 {
     uint8_t direction = fault->access & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE);
     uint64_t record = VTD_FRCD_F | field_prep(VTD_FRCD_SID, fault->requester_id) |
-                      field_prep(VTD_FRCD_FR, fault->reason);
+                      field_prep(VTD_FRCD_FR, fault->reason) | kind_of(vtd, fault);
 
-    if (direction & VIOMMU_DMA_READ)
-        record |= VTD_FRCD_T1;
-    if (direction == (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE))
-        record |= VTD_FRCD_T2;
     if (fault->pasid == VIOMMU_PASID_NONE || !(vtd->ecap & VTD_ECAP_PASID))
         return record;
     record |= VTD_FRCD_PP | field_prep(VTD_FRCD_PV, fault->pasid);

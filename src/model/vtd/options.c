@@ -64,6 +64,8 @@ static const struct property properties[] = {
     SWITCH("sanitize", sanitize, false),
     SWITCH("sanitize-strict", sanitize_strict, false),
     {"sanitize-patience", NUMBER16, MEMBER(sanitize_patience), 0, UINT16_MAX, 32},
+    SWITCH("device-iotlb", device_iotlb, false),
+    SWITCH("page-requests", page_requests, false),
 };
 
 /*
@@ -96,6 +98,9 @@ static const struct need {
     {"extended-accessed", "coherent"},
     /* VT-d 5.0, 11.4.2, SSLPS: a page size is not supported without the smaller ones. */
     {"1g", "2m"},
+    /* VT-d 5.0, 11.4.3: PRS is clear when DT is, and legacy mode has no page requests. */
+    {"page-requests", "scalable"},
+    {"page-requests", "device-iotlb"},
 };
 
 static unsigned int get(const struct viommu_vtd_options *options, const struct property *property)
@@ -425,7 +430,8 @@ static uint64_t scalable_ecap(const struct viommu_vtd_options *options)
            field_prep(VTD_ECAP_PSS, pasid ? options->pasid_bits - 1u : 0) |
            flag(options->dirty_tracking, VTD_ECAP_SSADS) |
            flag(options->second_stage, VTD_ECAP_SSTS) | flag(options->first_stage, VTD_ECAP_FSTS) |
-           flag(options->coherent, VTD_ECAP_SMPWCS);
+           flag(options->coherent, VTD_ECAP_SMPWCS) |
+           flag(options->page_requests, VTD_ECAP_PRS | VTD_ECAP_PDS);
 }
 
 static uint64_t interrupt_ecap(const struct viommu_vtd_options *options)
@@ -441,6 +447,7 @@ uint64_t vtd_options_ecap(const struct viommu_vtd_options *options)
     return flag(options->coherent, VTD_ECAP_C) | VTD_ECAP_QI |
            flag(options->pass_through, VTD_ECAP_PT) | flag(options->snoop_control, VTD_ECAP_SC) |
            field_prep(VTD_ECAP_IRO, VTD_IVA / 16) | interrupt_ecap(options) |
+           flag(options->device_iotlb, VTD_ECAP_DT | VTD_ECAP_NWFS) |
            (options->scalable ? scalable_ecap(options) : 0);
 }
 
@@ -454,5 +461,8 @@ uint64_t vtd_options_mmio_size(const struct viommu_vtd_options *options)
 uint64_t vtd_options_viommu_cap(const struct viommu_vtd_options *options)
 {
     return flag(options->hw_nested && options->scalable && options->first_stage,
-                VIOMMU_CAP_HW_NESTED);
+                VIOMMU_CAP_HW_NESTED) |
+           flag(options->pasid_bits, VIOMMU_CAP_PASID) |
+           flag(options->device_iotlb, VIOMMU_CAP_ATS) |
+           flag(options->page_requests, VIOMMU_CAP_PRI);
 }

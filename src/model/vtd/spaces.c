@@ -135,6 +135,22 @@ static void pci_send_interrupt(void *opaque, struct viommu_pci_id alias,
     vtd_interrupt_send(opaque, request, deliver, deliver_opaque, out);
 }
 
+static int pci_set_ats(void *opaque, struct viommu_pci_id id, const struct viommu_pci_ats *ats,
+                       struct viommu_error *error)
+{
+    return vtd_tlb_set(vtd_of(opaque), id, ats, error);
+}
+
+static void pci_unset_ats(void *opaque, const struct viommu_pci_ats *ats)
+{
+    vtd_tlb_unset(vtd_of(opaque), ats);
+}
+
+static void pci_ats_moved(void *opaque, struct viommu_pci_id id, const struct viommu_pci_ats *ats)
+{
+    vtd_tlb_move(vtd_of(opaque), id, ats);
+}
+
 const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .size = sizeof(struct viommu_pci_iommu_ops),
     .get_address_space = pci_get_address_space,
@@ -143,4 +159,7 @@ const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .unset_iommu_device = pci_unset_iommu_device,
     .requester_changed = pci_requester_changed,
     .send_interrupt = pci_send_interrupt,
+    .set_ats = pci_set_ats,
+    .unset_ats = pci_unset_ats,
+    .ats_moved = pci_ats_moved,
 };

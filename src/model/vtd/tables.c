@@ -20,7 +20,7 @@ struct lookup {
     uint64_t root; /* root table */
     uint16_t requester_id;
     uint32_t pasid;
-    uint8_t type;        /* enum viommu_dma_type */
+    uint8_t type;        /* enum viommu_dma_type, or VTD_TYPE_PAGE_REQUEST */
     uint64_t host_width; /* bits of a pointer that are beyond the host address width */
 };
 
@@ -104,6 +104,8 @@ static uint32_t legacy_find(const struct lookup *lookup, struct vtd_entry *entry
     unsigned int tt, aw;
 
     entry->legacy = true;
+    if (lookup->type == VTD_TYPE_PAGE_REQUEST)
+        return VTD_FAULT_RTADDR_PAGE_REQUEST;
     if (lookup->pasid != VIOMMU_PASID_NONE)
         return VTD_FAULT_RTADDR_PASID;
     reason = legacy_context_pointer(lookup, &address);
@@ -181,6 +183,8 @@ static uint32_t sm_context_admit(const struct lookup *lookup, const uint64_t *co
     if (rid_pasid >= pasids)
         return VTD_FAULT_SM_CONTEXT_INVALID;
     entry->untranslated_only = !dte;
+    if (lookup->type == VTD_TYPE_PAGE_REQUEST && !(context[0] & VTD_SM_CONTEXT_PRE))
+        return VTD_FAULT_SM_PRE_CLEAR;
     if (!dte && lookup->type != VIOMMU_DMA_UNTRANSLATED)
         return VTD_FAULT_SM_DTE_CLEAR;
     entry->pasid = rid_pasid;
@@ -319,6 +323,7 @@ static uint32_t sm_pasid_reduce(const struct vtd *vtd, struct vtd_entry *entry)
     entry->first_sre = raw[2] & VTD_PASID_SRE;
     entry->execute_enable = raw[2] & VTD_PASID_ERE;
     entry->walk_snoop = raw[1] & VTD_PASID_PWSNP;
+    entry->page_snoop = raw[1] & VTD_PASID_PGSNP;
     entry->domain = field_get(VTD_PASID_DID, raw[1]);
     return VTD_FAULT_NONE;
 }
@@ -339,6 +344,9 @@ static uint32_t sm_find(const struct lookup *lookup, struct vtd_entry *entry)
     if (sm_context_reserved(lookup, context))
         return VTD_FAULT_SM_CONTEXT_RESERVED;
     reason = sm_context_admit(lookup, context, entry);
+    /* 4.2.4, 7.4: those of translated and page requests were looked at with the translation. */
+    if (!reason && lookup->type >= VIOMMU_DMA_TRANSLATED)
+        return VTD_FAULT_NONE;
     if (!reason)
         reason = sm_pasid_pointer(lookup, context[0] & VTD_ENTRY_POINTER, entry, &address);
     if (reason)

@@ -79,7 +79,14 @@
 #define VTD_FSPM_4_LEVEL 0
 #define VTD_FSPM_5_LEVEL 1
 
-/* Find an entry as vtd_entry_find() does, for a request of this address type (viommu_dma_type). */
+/* A page request: goes by the context entry as the address types of viommu_dma_type do. */
+#define VTD_TYPE_PAGE_REQUEST 3
+
+/*
+ * Find an entry as vtd_entry_find() does, for a request of this address type (viommu_dma_type). Of
+ * translated and page requests only the context entry is looked at: there is no translation in
+ * `entry`.
+ */
 void vtd_entry_find_typed(const struct vtd *vtd, uint64_t translation, uint16_t requester_id,
                           uint32_t pasid, uint8_t type, struct vtd_entry *entry);
 

@@ -52,6 +52,7 @@ struct job {
     const struct vtd_entry *entry;
     uint64_t address;
     uint8_t access; /* VIOMMU_DMA_*, as far as they mean something for this request */
+    uint8_t type;   /* enum viommu_dma_type */
 };
 
 static void refuse(struct dma_translation *translation, uint32_t reason)
@@ -200,6 +201,8 @@ static void second_walk(const struct job *job, const struct walk_table *table,
               &result);
     if (result.status == WALK_OK) {
         take(translation, &result);
+        if (result.entry & SS_SNP && job->vtd->ecap & VTD_ECAP_SC)
+            translation->flags |= VIOMMU_DMA_FLAG_SNOOPED;
         return;
     }
     refuse(translation, second_reason(job->entry, result.status, result.level, job->access));
@@ -365,6 +368,27 @@ static uint32_t check_attributes(const struct vtd_entry *entry, uint8_t access)
     return VTD_FAULT_NONE;
 }
 
+/* 4.2.3, U: interrupts are to be written untranslated. Nothing else can be done there. */
+static void complete_interrupt_range(const struct job *job, struct dma_translation *translation)
+{
+    identity(translation, job->address, INTERRUPT_LOG2);
+    translation->permissions = VIOMMU_DMA_WRITE;
+    translation->flags = VIOMMU_DMA_FLAG_UNTRANSLATED_ONLY;
+}
+
+/* 4.2.4: the address is that of memory already. */
+static void pass_translated(const struct job *job, struct dma_translation *translation)
+{
+    unsigned int width = job->vtd->options.host_address_width;
+
+    if (job->address >> width) {
+        refuse(translation, job->entry->legacy ? VTD_FAULT_ADDRESS_WIDTH : VTD_FAULT_SM_HOST_WIDTH);
+        return;
+    }
+    identity(translation, job->address, width);
+    cut_interrupt_range(job, true, translation);
+}
+
 static void translate_by_entry(const struct job *job, bool with_pasid,
                                struct dma_translation *translation)
 {
@@ -376,6 +400,11 @@ static void translate_by_entry(const struct job *job, bool with_pasid,
     };
 
     translation->domain = job->entry->domain;
+    if (!with_pasid && in_interrupt_range(job->address) &&
+        job->type == VIOMMU_DMA_TRANSLATION_REQUEST) {
+        complete_interrupt_range(job, translation);
+        return;
+    }
     if (!with_pasid && in_interrupt_range(job->address)) {
         refuse_interrupt_range(job, translation);
         translation->status = VIOMMU_DMA_UNSUPPORTED;
@@ -386,16 +415,19 @@ static void translate_by_entry(const struct job *job, bool with_pasid,
         return;
     if (!job->entry->execute_enable)
         translation->permissions &= ~VIOMMU_DMA_EXECUTE;
+    if (job->entry->page_snoop)
+        translation->flags |= VIOMMU_DMA_FLAG_SNOOPED;
     cut_interrupt_range(job, !with_pasid, translation);
 }
 
-void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
-                   struct dma_translation *translation)
+void vtd_translate_once(const struct vtd *vtd, const struct viommu_dma_request *request,
+                        struct dma_translation *translation)
 {
     uint64_t state = __atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE);
     bool with_pasid = request->pasid != VIOMMU_PASID_NONE;
     struct vtd_entry entry;
-    struct job job = {vtd, &entry, request->address, request->access};
+    struct job job = {vtd, &entry, request->address, request->access, request->type};
+    bool translated = request->type == VIOMMU_DMA_TRANSLATED;
     uint32_t reason;
 
     memset(translation, 0, sizeof(*translation));
@@ -416,17 +448,30 @@ void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *reque
     vtd_entry_find_typed(vtd, state, request->requester_id, request->pasid, request->type, &entry);
     if (!with_pasid && entry.rid_privileged)
         job.access |= VIOMMU_DMA_PRIVILEGED;
-    reason = entry.reason ? entry.reason : check_attributes(&entry, job.access);
+    reason = entry.reason || translated ? entry.reason : check_attributes(&entry, job.access);
     if (reason)
         refuse(translation, reason);
+    else if (translated)
+        pass_translated(&job, translation);
     else
         translate_by_entry(&job, with_pasid, translation);
+}
+
+void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
+                   struct dma_translation *translation)
+{
+    if (request->type == VIOMMU_DMA_TRANSLATION_REQUEST) {
+        vtd_ats_complete(vtd, request, translation);
+        return;
+    }
+    vtd_translate_once(vtd, request, translation);
+    translation->flags = 0;
 }
 
 void vtd_translate_second_stage(const struct vtd *vtd, const struct vtd_entry *entry,
                                 uint64_t address, struct dma_translation *translation)
 {
-    const struct job job = {vtd, entry, address, 0};
+    const struct job job = {vtd, entry, address, 0, VIOMMU_DMA_UNTRANSLATED};
     struct walk_table table;
 
     memset(translation, 0, sizeof(*translation));
@@ -487,6 +532,8 @@ static void space_walk(struct viommu_dma_space *space, const struct viommu_dma_r
         vtd_sanitize_translate(function->vtd, &own, translation);
     else
         vtd_translate(function->vtd, &own, translation);
+    if (request->type != VIOMMU_DMA_UNTRANSLATED)
+        vtd_ats_admit(function, translation);
 }
 
 static void space_fault(struct viommu_dma_space *space, const struct viommu_dma_request *request,

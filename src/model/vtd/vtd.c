@@ -28,6 +28,7 @@ static void free_unit(struct vtd *vtd)
     free_functions(vtd);
     pthread_mutex_destroy(&vtd->functions_lock);
     pthread_mutex_destroy(&vtd->fault_lock);
+    pthread_mutex_destroy(&vtd->tlb_lock);
     pthread_mutex_destroy(&vtd->lock);
     free(vtd);
 }
@@ -38,6 +39,7 @@ static void vtd_destroy(struct viommu *viommu)
 
     vtd_nest_destroy(vtd);
     vtd_sanitize_destroy(vtd);
+    vtd_tlb_destroy(vtd);
     vtd_invalidate_destroy(vtd);
     free_unit(vtd);
 }
@@ -125,6 +127,7 @@ static struct vtd *new_unit(const struct viommu_vtd_options *options)
     vtd->stats.size = sizeof(vtd->stats);
     pthread_mutex_init(&vtd->lock, NULL);
     pthread_mutex_init(&vtd->fault_lock, NULL);
+    pthread_mutex_init(&vtd->tlb_lock, NULL);
     pthread_mutex_init(&vtd->functions_lock, NULL);
     vtd_registers_reset(vtd);
     return vtd;

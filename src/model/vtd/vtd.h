@@ -7,6 +7,8 @@
  *   command.c      global command and status, root table pointer, invalidation registers
  *   queue.c        the invalidation queue
  *   invalidate.c   what an invalidation does to our caches and to the host; in batches
+ *   ats.c          translation requests of device TLBs
+ *   device_tlb.c   functions that have one
  *   fault.c        primary fault logging and its interrupt
  *   tables.c       root, context, PASID directory and PASID entries
  *   translate.c    walking the stages for a request
@@ -28,6 +30,7 @@
 #define VTD_VTD_H
 
 #include <pthread.h>
+#include <viommu/ats.h>
 #include <viommu/host.h>
 #include <viommu/interrupt.h>
 #include <viommu/vtd.h>
@@ -72,6 +75,7 @@ struct vtd_function {
     uint16_t requester_id;
     struct viommu_dma_space *space;
     struct vtd_assigned *assigned; /* under vtd->lock, but for its being NULL or not */
+    struct vtd_tlb *tlb;           /* the same; its device TLB */
     struct vtd_function *next;     /* in vtd->all_functions */
     /* On a line of its own: threads that miss in different functions share no memory that they
      * write. */
@@ -89,6 +93,7 @@ struct vtd_protection {
 
 struct vtd_nest;      /* nest.c: the host side of this unit */
 struct vtd_sanitizer; /* sanitize.c: what the guest's mistakes are seen by */
+struct vtd_tlb;       /* device_tlb.c: one device TLB */
 
 /*
  * What one call from outside (a register write, attach, reset; for memory that comes and goes: one
@@ -132,8 +137,12 @@ struct vtd {
     struct vtd_pending *pending; /* invalidate.c: marked, not yet drained */
     struct vtd_nest *nest;
     struct vtd_sanitizer *sanitizer; /* NULL: off */
-    uint64_t work;                   /* left of VTD_WORK_MAX */
-    struct viommu_stats stats;       /* relaxed atomics: vtd_count() */
+
+    struct vtd_tlb *tlbs;     /* linked; read under lock or tlb_lock, changed under both */
+    pthread_mutex_t tlb_lock; /* inside lock or alone; never held while calling out */
+
+    uint64_t work;             /* left of VTD_WORK_MAX */
+    struct viommu_stats stats; /* relaxed atomics: vtd_count() */
 
     struct log_limit fault_limit, queue_limit, nest_limit;
 };
@@ -313,6 +322,7 @@ struct vtd_entry {
     bool rid_privileged;        /* RID_PRIV: requests without PASID are the supervisor's */
     bool walk_snoop;            /* PWSNP: accessed and dirty bits may be written */
     bool second_ad;             /* SSADE */
+    bool page_snoop;            /* PGSNP */
     uint64_t raw[8]; /* the PASID (512 bits) or context (128) entry as read: to see a change */
 };
 /*
@@ -327,6 +337,9 @@ void vtd_entry_find(const struct vtd *vtd, uint64_t translation, uint16_t reques
 extern const struct dma_space_ops vtd_space_ops;
 void vtd_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
                    struct dma_translation *translation);
+/* The same, for a translation request: refused when one of the permissions is missing. */
+void vtd_translate_once(const struct vtd *vtd, const struct viommu_dma_request *request,
+                        struct dma_translation *translation);
 /*
  * Tell the guest of a request that failed at `address` with a fault reason, if the entry that
  * stands for the requester does not disable that. Any thread, not within a read-side section.
@@ -336,6 +349,24 @@ void vtd_translate_fault(struct vtd *vtd, const struct viommu_dma_request *reque
 /* The second stage alone, for shadowing: the page at `address` of a second-stage table. */
 void vtd_translate_second_stage(const struct vtd *vtd, const struct vtd_entry *entry,
                                 uint64_t address, struct dma_translation *translation);
+
+/*
+ * ats.c. What a device TLB is told for a translation request; and whether the function has a device
+ * TLB at all: without, nothing but untranslated requests pass.
+ */
+void vtd_ats_complete(const struct vtd *vtd, const struct viommu_dma_request *request,
+                      struct dma_translation *translation);
+void vtd_ats_admit(const struct vtd_function *function, struct dma_translation *translation);
+
+/*
+ * device_tlb.c. Functions with a device TLB (viommu/ats.h), known by `ats`. All but the last one
+ * take vtd->lock. vtd_tlb_respond() is under it.
+ */
+int vtd_tlb_set(struct vtd *vtd, struct viommu_pci_id id, const struct viommu_pci_ats *ats,
+                struct viommu_error *error);
+void vtd_tlb_unset(struct vtd *vtd, const struct viommu_pci_ats *ats);
+void vtd_tlb_move(struct vtd *vtd, struct viommu_pci_id id, const struct viommu_pci_ats *ats);
+void vtd_tlb_destroy(struct vtd *vtd);
 
 /* spaces.c. Find, or find or make, what stands for a requester ID. Lookup takes no lock. */
 struct vtd_function *vtd_function_find(const struct vtd *vtd, uint16_t requester_id);
