@@ -217,6 +217,10 @@ static const struct counter viommu_counters[] = {
     COUNTER(struct viommu_stats, blocks),
     COUNTER(struct viommu_stats, assigned_emulated),
     COUNTER(struct viommu_stats, sanitizer_reports),
+    COUNTER(struct viommu_stats, device_tlb_invalidations),
+    COUNTER(struct viommu_stats, page_requests),
+    COUNTER(struct viommu_stats, page_requests_refused),
+    COUNTER(struct viommu_stats, page_responses),
 };
 
 static const struct counter host_counters[] = {

@@ -36,6 +36,11 @@ struct viommu_stats {
     uint64_t interrupts_remapped;  /**< messages of others that were given a new destination */
     uint64_t interrupts_posted;    /**< posted to a descriptor, with or without notification */
     uint64_t interrupts_blocked;   /**< refused */
+
+    uint64_t device_tlb_invalidations; /**< sent to device TLBs */
+    uint64_t page_requests;            /**< put into the guest's page request queue */
+    uint64_t page_requests_refused;    /**< not put there: blocked, or no room */
+    uint64_t page_responses;           /**< from the guest to devices */
 };
 
 #ifdef __cplusplus

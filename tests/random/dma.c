@@ -288,9 +288,10 @@ static void expect_first(struct world *world, const struct oracle_request *asked
     expected->first = answer;
 }
 
-/* No memory is touched, and nothing recorded. */
+/* No memory is touched, and nothing recorded, but for a translation request. */
 static bool translate_only(struct world *world, const struct oracle_request *asked)
 {
+    bool request_of_tlb = asked->type == VIOMMU_DMA_TRANSLATION_REQUEST;
     struct viommu_dma_space *space = viommu_pci_device_get_address_space(world->emulated);
     struct viommu_dma_request request = request_of(asked);
     struct expected expected;
@@ -302,7 +303,8 @@ static bool translate_only(struct world *world, const struct oracle_request *ask
         expected.status = VIOMMU_DMA_OK;
     expected.moved = result.status == VIOMMU_DMA_OK ? result.length : 0;
     if (!check_status(world, &result, &expected) || !check_reason(world, &result, &expected) ||
-        !check_record(world, asked, 0, 0))
+        !check_record(world, asked, asked->address,
+                      request_of_tlb && expected.recorded ? expected.reason : 0))
         return false;
     return result.status != VIOMMU_DMA_OK || check_page(world, &result, &expected.first);
 }
@@ -503,7 +505,8 @@ static bool compare(struct world *world, const struct op *op, const struct oracl
         return true;
     if (op->arg[0])
         same = assigned(world, asked, &dry);
-    else if (how == HOW_TRANSLATE || dry.writes_tables)
+    else if (how == HOW_TRANSLATE || dry.writes_tables ||
+             asked->type == VIOMMU_DMA_TRANSLATION_REQUEST)
         same = translate_only(world, asked);
     else if (how == HOW_MAP)
         same = mapped(world, asked);

@@ -15,6 +15,8 @@ static const struct event {
     [VTD_EVENT_FAULT] = {VTD_FECTL, VTD_FEDATA, VTD_FEADDR, VTD_FEUADDR, VTD_FSTS, VTD_FSTS_EVENTS},
     [VTD_EVENT_INVALIDATION] = {VTD_IECTL, VTD_IEDATA, VTD_IEADDR, VTD_IEUADDR, VTD_ICS,
                                 VTD_ICS_IWC},
+    [VTD_EVENT_PAGE_REQUEST] = {VTD_PECTL, VTD_PEDATA, VTD_PEADDR, VTD_PEUADDR, VTD_PRS,
+                                VTD_PRS_EVENTS},
 };
 
 struct message {

@@ -12,6 +12,7 @@ struct descriptor {
     bool scalable;               /* does not exist in legacy mode */
     uint64_t defined[QUADWORDS]; /* bits that are not reserved */
     enum vtd_queue_error (*run)(struct vtd *vtd, const uint64_t *quadwords);
+    uint64_t ecap; /* does not exist without this bit of ECAP_REG */
 };
 
 static uint16_t domain_of(const struct vtd *vtd, const uint64_t *quadwords)
@@ -142,9 +143,9 @@ static enum vtd_queue_error run_interrupt(struct vtd *vtd, const uint64_t *quadw
 }
 
 /*
- * Everything before is done when a wait is, so FN adds nothing. The status write comes before the
- * interrupt. A status address without memory stops the queue: software that waits for the write
- * finds an error instead of nothing.
+ * Everything before is done when a wait is, so FN adds nothing: device TLBs are waited for here.
+ * The status write comes before the interrupt. A status address without memory stops the queue:
+ * software that waits for the write finds an error instead of nothing.
  */
 static enum vtd_queue_error run_wait(struct vtd *vtd, const uint64_t *quadwords)
 {
@@ -152,7 +153,11 @@ static enum vtd_queue_error run_wait(struct vtd *vtd, const uint64_t *quadwords)
     uint64_t status =
         quadwords[1] & VTD_DESC_WAIT_STATUS & low_bits(vtd->options.host_address_width);
 
+    if (vtd_tlb_outcome(vtd) != VTD_TLB_DONE)
+        return vtd_tlb_outcome(vtd) == VTD_TLB_TIMED_OUT ? VTD_QUEUE_ABORT : VTD_QUEUE_HOLD;
     vtd_invalidate_commit(vtd);
+    if (quadwords[0] & VTD_DESC_WAIT_PD)
+        vtd_prq_drain(vtd);
     vtd_sanitize_wait(vtd);
     if (quadwords[0] & VTD_DESC_WAIT_SW && memory_store32(vtd->options.memory, status, data))
         return VTD_QUEUE_UNKNOWN;
@@ -167,10 +172,7 @@ static enum vtd_queue_error run_wait(struct vtd *vtd, const uint64_t *quadwords)
 #define TYPE_DOMAIN (TYPE_AND_G | VTD_DESC_DID)
 #define PAGES       (VTD_DESC_ADDR | VTD_DESC_IH | VTD_DESC_AM)
 
-/*
- * By type. What is missing is not a type (table 26): device-TLB invalidations, as ECAP.DT is 0,
- * page group responses, as ECAP.PRS is 0, and HPT invalidations.
- */
+/* By type. What is missing is not a type (table 26): HPT invalidations. */
 static const struct descriptor descriptors[VTD_DESC_TYPES] = {
     [VTD_DESC_CONTEXT] = {"context cache",
                           false,
@@ -188,7 +190,7 @@ static const struct descriptor descriptors[VTD_DESC_TYPES] = {
     [VTD_DESC_WAIT] = {"wait",
                        false,
                        {VTD_DESC_TYPE | VTD_DESC_WAIT_IF | VTD_DESC_WAIT_SW | VTD_DESC_WAIT_FN |
-                            VTD_DESC_WAIT_DATA,
+                            VTD_DESC_WAIT_PD | VTD_DESC_WAIT_DATA,
                         VTD_DESC_WAIT_STATUS},
                        run_wait},
     [VTD_DESC_PIOTLB] = {"PASID-based IOTLB",
@@ -196,6 +198,26 @@ static const struct descriptor descriptors[VTD_DESC_TYPES] = {
                          {TYPE_DOMAIN | VTD_DESC_PASID_FIELD, PAGES},
                          run_piotlb},
     [VTD_DESC_PASID] = {"PASID cache", true, {TYPE_DOMAIN | VTD_DESC_PASID_FIELD}, run_pasid},
+    [VTD_DESC_DEVICE_TLB] = {"device TLB",
+                             false,
+                             {VTD_DESC_TYPE | VTD_DESC_DEVICE_MIP | VTD_DESC_DEVICE_SID,
+                              VTD_DESC_ADDR | VTD_DESC_DEVICE_S},
+                             vtd_queue_device_tlb,
+                             VTD_ECAP_DT},
+    [VTD_DESC_PASID_DEVICE_TLB] = {"PASID-based device TLB",
+                                   true,
+                                   {VTD_DESC_TYPE | VTD_DESC_PDEVICE_MIP | VTD_DESC_PDEVICE_SID |
+                                        VTD_DESC_PASID_FIELD,
+                                    VTD_DESC_ADDR | VTD_DESC_PDEVICE_S | VTD_DESC_PDEVICE_G},
+                                   vtd_queue_pasid_device_tlb,
+                                   VTD_ECAP_DT},
+    [VTD_DESC_PAGE_RESPONSE] = {"page group response",
+                                true,
+                                {VTD_DESC_TYPE | VTD_DESC_RESPONSE_PP | VTD_DESC_RESPONSE_RC |
+                                     VTD_DESC_RESPONSE_RID | VTD_DESC_PASID_FIELD,
+                                 VTD_DESC_RESPONSE_LPIG | VTD_DESC_RESPONSE_PRGI},
+                                vtd_queue_page_response,
+                                VTD_ECAP_PRS},
 };
 
 /* The queue as the registers describe it at the beginning of a run. */
@@ -244,9 +266,13 @@ static enum vtd_queue_error run_descriptor(struct vtd *vtd, const struct queue *
     if (memory_read_once(vtd->options.memory, queue->base + queue->head, quadwords, queue->granule))
         return VTD_QUEUE_FETCH;
     descriptor = &descriptors[field_get(VTD_DESC_TYPE, quadwords[0])];
-    if (!descriptor->run || quadwords[0] & VTD_DESC_TYPE_HIGH ||
+    if (!descriptor->run || quadwords[0] & VTD_DESC_TYPE_HIGH || (descriptor->ecap & ~vtd->ecap) ||
         (descriptor->scalable && field_get(VTD_TTM_MASK, vtd->root) == VTD_TTM_LEGACY))
         return VTD_QUEUE_TYPE;
+    /* PD of a wait is reserved without ECAP.PDS; no other type has it here. */
+    if (descriptor->run == run_wait && quadwords[0] & VTD_DESC_WAIT_PD &&
+        !(vtd->ecap & VTD_ECAP_PDS))
+        return VTD_QUEUE_RESERVED;
     for (unsigned int i = 0; i < queue->granule / 8; i++)
         if (quadwords[i] & ~descriptor->defined[i])
             return VTD_QUEUE_RESERVED;
@@ -269,7 +295,9 @@ static void stop(struct vtd *vtd, const struct queue *queue, enum vtd_queue_erro
     };
 
     vtd_count(vtd, queue_errors);
-    vtd_set64(vtd, VTD_IQERCD, field_prep(VTD_IQERCD_IQEI, error == VTD_QUEUE_UNKNOWN ? 0 : error));
+    vtd_set64(vtd, VTD_IQERCD,
+              (vtd_get64(vtd, VTD_IQERCD) & ~VTD_IQERCD_IQEI) |
+                  field_prep(VTD_IQERCD_IQEI, error == VTD_QUEUE_UNKNOWN ? 0 : error));
     log_limited(&vtd->options.log, &vtd->queue_limit, VIOMMU_LOG_WARNING,
                 "vtd: the invalidation queue at 0x%llx stops at 0x%x (tail 0x%x, descriptor "
                 "%016llx %016llx): %s; it goes on when the guest clears FSTS_REG.IQE",
@@ -278,6 +306,29 @@ static void stop(struct vtd *vtd, const struct queue *queue, enum vtd_queue_erro
     vtd_fault_status(vtd, VTD_FSTS_IQE);
 }
 
+/*
+ * Carries out descriptors until one is an error, or waits for a device. One that is aborted is not
+ * to be fetched again: software looks for it before the head (6.5.2.11).
+ */
+static enum vtd_queue_error run_descriptors(struct vtd *vtd, struct queue *queue,
+                                            uint64_t *quadwords)
+{
+    enum vtd_queue_error error = VTD_QUEUE_OK;
+
+    while (!error && queue->head != queue->tail) {
+        error = run_descriptor(vtd, queue, quadwords);
+        if (error && error != VTD_QUEUE_ABORT)
+            break;
+        vtd_count(vtd, descriptors);
+        queue->head = (queue->head + queue->granule) % queue->size;
+        vtd_set64(vtd, VTD_IQH, queue->head);
+    }
+    return error;
+}
+
+/* Nothing is fetched while one of these is set. */
+#define STOPPED (VTD_FSTS_IQE | VTD_FSTS_ITE)
+
 /* Runs once around the queue at most: the tail is read once. */
 void vtd_queue_run(struct vtd *vtd)
 {
@@ -285,26 +336,24 @@ void vtd_queue_run(struct vtd *vtd)
     enum vtd_queue_error error;
     struct queue queue;
 
-    if (!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES) || vtd_get32(vtd, VTD_FSTS) & VTD_FSTS_IQE)
+    if (!(vtd_get32(vtd, VTD_GSTS) & VTD_GSTS_QIES) || vtd_get32(vtd, VTD_FSTS) & STOPPED)
         return;
     read_queue(vtd, &queue);
     error = check_queue(vtd, &queue);
-    while (!error && queue.head != queue.tail) {
-        error = run_descriptor(vtd, &queue, quadwords);
-        if (error)
-            break;
-        vtd_count(vtd, descriptors);
-        queue.head = (queue.head + queue.granule) % queue.size;
-        vtd_set64(vtd, VTD_IQH, queue.head);
-    }
+    if (!error)
+        error = run_descriptors(vtd, &queue, quadwords);
     /* Nothing stays pending when no wait descriptor follows. */
     vtd_invalidate_commit(vtd);
-    if (error)
+    if (error && error < VTD_QUEUE_HOLD)
         stop(vtd, &queue, error, quadwords);
+    if (error != VTD_QUEUE_HOLD && vtd_tlb_outcome(vtd) == VTD_TLB_TIMED_OUT)
+        vtd_tlb_tell_timeout(vtd);
 }
 
 void vtd_queue_enable(struct vtd *vtd, bool on)
 {
+    if (!on)
+        vtd->tlb_timed_out = false;
     vtd_set64(vtd, VTD_IQH, 0);
     vtd_change32(vtd, VTD_GSTS, on ? 0 : VTD_GSTS_QIES, on ? VTD_GSTS_QIES : 0);
     if (on)

@@ -169,21 +169,53 @@
 #define VTD_PROTECTED_HIGH GENMASK64(63, VTD_PROTECTED_LOG2)
 
 /* 11.4.9 Queued invalidation. */
-#define VTD_IQH         0x80
-#define VTD_IQT         0x88
-#define VTD_IQT_QT      GENMASK64(18, 4)
-#define VTD_IQA         0x90
-#define VTD_IQA_IQA     GENMASK64(63, 12)
-#define VTD_IQA_DW      BIT64(11)
-#define VTD_IQA_QS      GENMASK64(2, 0)
-#define VTD_ICS         0x9c
-#define VTD_ICS_IWC     BIT64(0)
-#define VTD_IECTL       0xa0
-#define VTD_IEDATA      0xa4
-#define VTD_IEADDR      0xa8
-#define VTD_IEUADDR     0xac
-#define VTD_IQERCD      0xb0
-#define VTD_IQERCD_IQEI GENMASK64(3, 0)
+#define VTD_IQH           0x80
+#define VTD_IQT           0x88
+#define VTD_IQT_QT        GENMASK64(18, 4)
+#define VTD_IQA           0x90
+#define VTD_IQA_IQA       GENMASK64(63, 12)
+#define VTD_IQA_DW        BIT64(11)
+#define VTD_IQA_QS        GENMASK64(2, 0)
+#define VTD_ICS           0x9c
+#define VTD_ICS_IWC       BIT64(0)
+#define VTD_IECTL         0xa0
+#define VTD_IEDATA        0xa4
+#define VTD_IEADDR        0xa8
+#define VTD_IEUADDR       0xac
+#define VTD_IQERCD        0xb0
+#define VTD_IQERCD_IQEI   GENMASK64(3, 0)
+#define VTD_IQERCD_ITESID GENMASK64(47, 32)
+#define VTD_IQERCD_ICESID GENMASK64(63, 48)
+
+/* 11.4.10 Page requests: not there without ECAP.PRS. */
+#define VTD_PQH        0xc0
+#define VTD_PQT        0xc8
+#define VTD_PQH_PQH    GENMASK64(18, 5) /* the same in both */
+#define VTD_PQA        0xd0
+#define VTD_PQA_PQA    GENMASK64(63, 12)
+#define VTD_PQA_PQS    GENMASK64(2, 0)
+#define VTD_PRS        0xdc
+#define VTD_PRS_PPR    BIT64(0)
+#define VTD_PRS_PRO    BIT64(1)
+#define VTD_PRS_EVENTS (VTD_PRS_PPR | VTD_PRS_PRO)
+#define VTD_PECTL      0xe0
+#define VTD_PEDATA     0xe4
+#define VTD_PEADDR     0xe8
+#define VTD_PEUADDR    0xec
+
+/* 7.4.1.1 Page request descriptor. */
+#define VTD_PRQ_SIZE              32
+#define VTD_PRQ_TYPE_PAGE_REQUEST UINT64_C(1) /* bits 7:0 */
+#define VTD_PRQ_PP                BIT64(8)
+#define VTD_PRQ_RID               GENMASK64(31, 16)
+#define VTD_PRQ_PASID             GENMASK64(51, 32)
+#define VTD_PRQ_EXE               BIT64(52)
+#define VTD_PRQ_PRIV              BIT64(53)
+#define VTD_PRQ_RD                BIT64(0) /* second quadword from here on */
+#define VTD_PRQ_WR                BIT64(1)
+#define VTD_PRQ_LPIG              BIT64(2)
+#define VTD_PRQ_PRGI              GENMASK64(11, 3)
+#define VTD_PRQ_ADDR              GENMASK64(63, 12)
 
 /* 11.4.10 Interrupt remapping table address. The table has 2^(S + 1) entries. */
 #define VTD_IRTA      0xb8
@@ -205,6 +237,8 @@ enum vtd_queue_error {
     VTD_QUEUE_TAIL_ALIGNMENT = 6,
     VTD_QUEUE_TTM = 7,
     VTD_QUEUE_UNKNOWN, /* not in the register: reported as 0, "not available" */
+    VTD_QUEUE_HOLD,    /* no error: to be tried again when a device has answered */
+    VTD_QUEUE_ABORT,   /* no error of the queue: a wait is given up, as a device did not answer */
 };
 
 #endif

@@ -49,6 +49,12 @@ static void invalidation_event_written(struct vtd *vtd, uint64_t value)
     vtd_event_update(vtd, VTD_EVENT_INVALIDATION);
 }
 
+static void page_event_written(struct vtd *vtd, uint64_t value)
+{
+    (void)value;
+    vtd_event_update(vtd, VTD_EVENT_PAGE_REQUEST);
+}
+
 static void tail_written(struct vtd *vtd, uint64_t value)
 {
     (void)value;
@@ -88,6 +94,14 @@ static const struct vtd_register registers[] = {
     {VTD_IEUADDR, 4, .writable = EVENT_UPPER},
     {VTD_IRTA, 8, .haw = true, .writable = VTD_IRTA_IRTA | VTD_IRTA_EIME | VTD_IRTA_S,
      .eim = VTD_IRTA_EIME, .ecap = VTD_ECAP_IR},
+    {VTD_PQH, 8, .writable = VTD_PQH_PQH, .ecap = VTD_ECAP_PRS},
+    {VTD_PQT, 8, .writable = VTD_PQH_PQH, .ecap = VTD_ECAP_PRS},
+    {VTD_PQA, 8, .haw = true, .writable = VTD_PQA_PQA | VTD_PQA_PQS, .ecap = VTD_ECAP_PRS},
+    {VTD_PRS, 4, .clear = VTD_PRS_EVENTS, .written = page_event_written, .ecap = VTD_ECAP_PRS},
+    {VTD_PECTL, 4, .writable = VTD_ECTL_IM, .written = page_event_written, .ecap = VTD_ECAP_PRS},
+    {VTD_PEDATA, 4, .writable = EVENT_DATA, .eim = EVENT_WIDE, .ecap = VTD_ECAP_PRS},
+    {VTD_PEADDR, 4, .writable = EVENT_ADDRESS, .ecap = VTD_ECAP_PRS},
+    {VTD_PEUADDR, 4, .writable = EVENT_UPPER, .ecap = VTD_ECAP_PRS},
     {VTD_IVA, 8, .writable = VTD_IVA_ADDR | VTD_IVA_IH | VTD_IVA_AM},
     {VTD_IOTLB, 8,
      .writable = VTD_IOTLB_IVT | VTD_IOTLB_IIRG | VTD_IOTLB_DR | VTD_IOTLB_DW | VTD_IOTLB_DID,
@@ -158,6 +172,8 @@ void vtd_registers_reset(struct vtd *vtd)
     vtd_set64(vtd, VTD_ECAP, vtd->ecap);
     vtd_set32(vtd, VTD_FECTL, VTD_ECTL_IM);
     vtd_set32(vtd, VTD_IECTL, VTD_ECTL_IM);
+    if (vtd->ecap & VTD_ECAP_PRS)
+        vtd_set32(vtd, VTD_PECTL, VTD_ECTL_IM);
 }
 
 static bool allowed(const struct vtd *vtd, uint64_t offset, unsigned int size)

@@ -151,6 +151,18 @@ static void pci_ats_moved(void *opaque, struct viommu_pci_id id, const struct vi
     vtd_tlb_move(vtd_of(opaque), id, ats);
 }
 
+static int pci_ats_invalidation_done(void *opaque, const struct viommu_pci_ats *ats, uint32_t tag,
+                                     int result)
+{
+    return vtd_tlb_done(vtd_of(opaque), ats, tag, result);
+}
+
+static int pci_ats_page_request(void *opaque, const struct viommu_pci_ats *ats,
+                                const struct viommu_pci_page_request *request)
+{
+    return vtd_prq_request(vtd_of(opaque), ats, request);
+}
+
 const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .size = sizeof(struct viommu_pci_iommu_ops),
     .get_address_space = pci_get_address_space,
@@ -162,4 +174,6 @@ const struct viommu_pci_iommu_ops vtd_pci_ops = {
     .set_ats = pci_set_ats,
     .unset_ats = pci_unset_ats,
     .ats_moved = pci_ats_moved,
+    .ats_invalidation_done = pci_ats_invalidation_done,
+    .ats_page_request = pci_ats_page_request,
 };

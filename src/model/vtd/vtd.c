@@ -29,6 +29,7 @@ static void free_unit(struct vtd *vtd)
     pthread_mutex_destroy(&vtd->functions_lock);
     pthread_mutex_destroy(&vtd->fault_lock);
     pthread_mutex_destroy(&vtd->tlb_lock);
+    pthread_mutex_destroy(&vtd->prq_lock);
     pthread_mutex_destroy(&vtd->lock);
     free(vtd);
 }
@@ -58,6 +59,7 @@ static void vtd_reset(struct viommu *viommu)
     vtd->fault_next = 0;
     pthread_mutex_unlock(&vtd->fault_lock);
     vtd_interrupt_reset(vtd);
+    vtd_tlb_reset(vtd);
     vtd_invalidate_everything(vtd);
     vtd_nest_replay(vtd);
     vtd_nest_commit(vtd);
@@ -128,6 +130,7 @@ static struct vtd *new_unit(const struct viommu_vtd_options *options)
     pthread_mutex_init(&vtd->lock, NULL);
     pthread_mutex_init(&vtd->fault_lock, NULL);
     pthread_mutex_init(&vtd->tlb_lock, NULL);
+    pthread_mutex_init(&vtd->prq_lock, NULL);
     pthread_mutex_init(&vtd->functions_lock, NULL);
     vtd_registers_reset(vtd);
     return vtd;

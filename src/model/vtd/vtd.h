@@ -6,9 +6,11 @@
  *   registers.c    the register table; MMIO of any size
  *   command.c      global command and status, root table pointer, invalidation registers
  *   queue.c        the invalidation queue
+ *   queue_devices.c  its descriptors that go to devices
  *   invalidate.c   what an invalidation does to our caches and to the host; in batches
  *   ats.c          translation requests of device TLBs
- *   device_tlb.c   functions that have one
+ *   device_tlb.c   functions that have one; invalidations under way
+ *   page_requests.c  the page request queue
  *   fault.c        primary fault logging and its interrupt
  *   tables.c       root, context, PASID directory and PASID entries
  *   translate.c    walking the stages for a request
@@ -138,8 +140,13 @@ struct vtd {
     struct vtd_nest *nest;
     struct vtd_sanitizer *sanitizer; /* NULL: off */
 
-    struct vtd_tlb *tlbs;     /* linked; read under lock or tlb_lock, changed under both */
+    struct vtd_tlb *tlbs;         /* linked; read under lock or tlb_lock, changed under both */
+    unsigned int tlb_outstanding; /* invalidations that are not answered yet, of all */
+    uint32_t tlb_next_tag;
+    bool tlb_timed_out; /* one of those that are over; by this function */
+    uint16_t tlb_timed_out_by;
     pthread_mutex_t tlb_lock; /* inside lock or alone; never held while calling out */
+    pthread_mutex_t prq_lock; /* the page request queue's tail; as tlb_lock */
 
     uint64_t work;             /* left of VTD_WORK_MAX */
     struct viommu_stats stats; /* relaxed atomics: vtd_count() */
@@ -189,6 +196,7 @@ void vtd_set64(struct vtd *vtd, unsigned int offset, uint64_t value);
 enum vtd_event {
     VTD_EVENT_FAULT,
     VTD_EVENT_INVALIDATION,
+    VTD_EVENT_PAGE_REQUEST,
     VTD_EVENT_COUNT
 };
 
@@ -260,7 +268,7 @@ enum vtd_invalidation_kind {
     VTD_INVALIDATE_PASID,   /* PASID cache: scope GLOBAL, DOMAIN, PASID (of a domain) */
     VTD_INVALIDATE_IOTLB,   /* untagged or second stage: scope GLOBAL, DOMAIN, PAGES */
     VTD_INVALIDATE_PIOTLB,  /* PASID-based: scope PASID (all of it), PAGES */
-    VTD_INVALIDATE_DEVICE,  /* device TLB */
+    VTD_INVALIDATE_DEVICE,  /* device TLB: scope GLOBAL (the pages of all PASIDs), PAGES */
 };
 enum vtd_invalidation_scope {
     VTD_SCOPE_GLOBAL,
@@ -359,14 +367,52 @@ void vtd_ats_complete(const struct vtd *vtd, const struct viommu_dma_request *re
 void vtd_ats_admit(const struct vtd_function *function, struct dma_translation *translation);
 
 /*
- * device_tlb.c. Functions with a device TLB (viommu/ats.h), known by `ats`. All but the last one
- * take vtd->lock. vtd_tlb_respond() is under it.
+ * device_tlb.c. Functions with a device TLB (viommu/ats.h), known by `ats`. These take vtd->lock;
+ * vtd_tlb_done() and vtd_tlb_unset() let the queue go on. vtd_tlb_done() answers 0 or -ENOENT.
  */
 int vtd_tlb_set(struct vtd *vtd, struct viommu_pci_id id, const struct viommu_pci_ats *ats,
                 struct viommu_error *error);
 void vtd_tlb_unset(struct vtd *vtd, const struct viommu_pci_ats *ats);
 void vtd_tlb_move(struct vtd *vtd, struct viommu_pci_id id, const struct viommu_pci_ats *ats);
+int vtd_tlb_done(struct vtd *vtd, const struct viommu_pci_ats *ats, uint32_t tag, int result);
 void vtd_tlb_destroy(struct vtd *vtd);
+/* Takes no lock but tlb_lock. False: there is none. */
+bool vtd_tlb_requester_id(struct vtd *vtd, const struct viommu_pci_ats *ats,
+                          uint16_t *requester_id);
+/* Under vtd->lock. False: too many are outstanding; nothing was done. */
+bool vtd_tlb_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
+/* What is outstanding is forgotten. */
+void vtd_tlb_reset(struct vtd *vtd);
+/* How the invalidations since the last wait descriptor ended. */
+enum vtd_tlb_outcome {
+    VTD_TLB_DONE,
+    VTD_TLB_OUTSTANDING,
+    VTD_TLB_TIMED_OUT,
+};
+enum vtd_tlb_outcome vtd_tlb_outcome(const struct vtd *vtd);
+/* Tell the guest of the time-out (ITE); it is over then. */
+void vtd_tlb_tell_timeout(struct vtd *vtd);
+void vtd_tlb_respond(struct vtd *vtd, uint16_t requester_id,
+                     const struct viommu_pci_page_response *response);
+
+/*
+ * page_requests.c. What became of a page request, and the response code that the device gets when
+ * the guest does not answer. Any thread; these take prq_lock and fault_lock only.
+ */
+enum vtd_page_outcome {
+    VTD_PAGE_QUEUED,   /* the guest answers */
+    VTD_PAGE_OVERFLOW, /* no room in the queue */
+    VTD_PAGE_BLOCKED,  /* not allowed */
+    VTD_PAGE_FAILED,   /* tables or queue are broken */
+};
+enum vtd_page_outcome vtd_prq_put(struct vtd *vtd, uint16_t requester_id,
+                                  const struct viommu_pci_page_request *request);
+uint8_t vtd_prq_code(enum vtd_page_outcome outcome);
+/* Of a function with a device TLB, which is answered here where the guest will not. */
+int vtd_prq_request(struct vtd *vtd, const struct viommu_pci_ats *ats,
+                    const struct viommu_pci_page_request *request);
+/* Every request that was made is in the queue. */
+void vtd_prq_drain(struct vtd *vtd);
 
 /* spaces.c. Find, or find or make, what stands for a requester ID. Lookup takes no lock. */
 struct vtd_function *vtd_function_find(const struct vtd *vtd, uint16_t requester_id);
