@@ -185,7 +185,8 @@ static void map_some(struct generator *generator, uint64_t root, unsigned int le
 
         if (!random_one_in(generator, 4))
             map(generator, root, levels, offset, generator->iovas[i], level,
-                random_target(generator, level) | random_flags(generator, stage, true), stage);
+                (random_target(generator, level) + offset) | random_flags(generator, stage, true),
+                stage);
     }
 }
 
@@ -198,7 +199,7 @@ static void map_window(struct generator *generator, uint64_t root, unsigned int 
         map(generator, root, levels, 0, offset, 2, 3, ENTRY_SECOND);
         return;
     }
-    for (uint64_t page = PAGES; page < WORLD_DATA + 0x8000; page += 4096)
+    for (uint64_t page = PAGES; page < WORLD_LOW; page += 4096)
         map(generator, root, levels, 0, offset + page, 1, page | 3, ENTRY_SECOND);
 }
 
@@ -209,7 +210,7 @@ static void build_page_tables(struct generator *generator)
     generator->table_offset = offsets[random_below(generator, 4)];
     for (unsigned int i = 0; i < TABLES_ROOTS; i++) {
         generator->second[i] = new_page(generator);
-        if (i == 0)
+        if (i == 0 && (generator->world->oracle.ecap >> 26 & 1))
             map_window(generator, generator->second[i], generator->second_levels);
         map_some(generator, generator->second[i], generator->second_levels, 0, ENTRY_SECOND);
         generator->first[i] = new_page(generator);

@@ -6,7 +6,7 @@
 #include "world.h"
 
 #define TABLES_ROOTS   3
-#define TABLES_ENTRIES 256
+#define TABLES_ENTRIES 512
 #define TABLES_IOVAS   8
 
 enum entry_stage {
