@@ -10,8 +10,6 @@
 #include <viommu/acpi.h>
 
 #include "machine.h"
-#include "model/vtd/register_map.h"
-#include "model/vtd/vtd.h"
 
 struct text {
     char content[65536];
@@ -157,8 +155,8 @@ static void read_by_iasl(void **state)
 
     (void)state;
     for (unsigned int i = 0; i < 2; i++) {
-        machine_create_at(&machines[i], "", i ? 7 : 0, 0xfed90000 + i * 0x1000);
-        vtd_of(machines[i].viommu)->ecap |= VTD_ECAP_DT | VTD_ECAP_IR;
+        machine_create_at(&machines[i], "intremap=on,device-iotlb=on", i ? 7 : 0,
+                          0xfed90000 + i * 0x1000);
         units[i].viommu = machines[i].viommu;
     }
     rhsa = (struct viommu_acpi_rhsa){machines[1].viommu, 0x12345678};

@@ -5,8 +5,6 @@
 #include <viommu/acpi.h>
 
 #include "machine.h"
-#include "model/vtd/register_map.h"
-#include "model/vtd/vtd.h"
 
 #define FIRST_PART (48 + 16) /* behind the header and one unit without scopes */
 
@@ -24,11 +22,11 @@ static const struct viommu_acpi_scope endpoint = {VIOMMU_ACPI_SCOPE_ENDPOINT, 0,
 static const struct viommu_acpi_scope bridge = {VIOMMU_ACPI_SCOPE_BRIDGE, 0, 0, 1, {{28, 0}}, 0};
 static const struct viommu_acpi_scope i2c = {VIOMMU_ACPI_SCOPE_NAMESPACE, 3, 0, 1, {{21, 0}}, 0};
 
-static void table_create(struct table *table)
+static void table_create_with(struct table *table, const char *properties)
 {
     memset(table, 0, sizeof(*table));
-    machine_create(&table->machine, "");
-    machine_create_at(&table->other, "", 1, 0xfed91000);
+    machine_create(&table->machine, properties);
+    machine_create_at(&table->other, properties, 1, 0xfed91000);
     table->units[0].viommu = table->machine.viommu;
     table->units[0].include_pci_all = true;
     table->units[1].viommu = table->other.viommu;
@@ -37,6 +35,11 @@ static void table_create(struct table *table)
     table->dmar = (struct viommu_acpi_dmar)VIOMMU_ACPI_DMAR_INIT;
     table->dmar.units = table->units;
     table->dmar.unit_count = 1;
+}
+
+static void table_create(struct table *table)
+{
+    table_create_with(table, "");
 }
 
 static void table_destroy(struct table *table)
@@ -81,19 +84,6 @@ static void part_is(const struct table *table, size_t offset, const uint8_t *byt
     assert_memory_equal(table->bytes + offset, bytes, size);
 }
 
-/* Device TLBs are a property of the unit; here they are switched on behind its back. */
-static void serve_device_tlbs(const struct machine *machine, bool on)
-{
-    struct vtd *vtd = vtd_of(machine->viommu);
-
-    vtd->ecap = on ? vtd->ecap | VTD_ECAP_DT : vtd->ecap & ~VTD_ECAP_DT;
-}
-
-static void remap_interrupts(const struct machine *machine)
-{
-    vtd_of(machine->viommu)->ecap |= VTD_ECAP_IR;
-}
-
 /* Several units */
 
 static void several_units(void **state)
@@ -114,7 +104,7 @@ static void several_units(void **state)
 static void units_contradict(void **state)
 {
     struct viommu_acpi_scope scopes[] = {endpoint, bridge, endpoint};
-    struct machine same, narrow;
+    struct machine same, narrow, remapping;
     struct table table;
 
     (void)state;
@@ -129,10 +119,12 @@ static void units_contradict(void **state)
     refuses(&table, "units 0 and 1 both have include_pci_all on segment 0");
     table.units[1].viommu = table.other.viommu;
     builds(&table);
-    remap_interrupts(&table.machine);
+    machine_create_at(&remapping, "intremap=on", 1, 0xfed94000);
+    table.units[1].viommu = remapping.viommu;
+    table.units[1].include_pci_all = true;
     refuses(&table, "units 0 and 1 only one remaps interrupts");
-    remap_interrupts(&table.other);
-    builds(&table);
+    table.units[1].viommu = table.other.viommu;
+    table.units[1].include_pci_all = false;
     /* a device has one unit, also within a unit, and whether named as endpoint or as bridge */
     table.units[1].scopes = scopes;
     table.units[1].scope_count = 2;
@@ -142,6 +134,7 @@ static void units_contradict(void **state)
     scopes[2] = bridge;
     scopes[2].type = VIOMMU_ACPI_SCOPE_ENDPOINT;
     refuses(&table, "scope 2 names what scope 1 of unit 1");
+    machine_destroy(&remapping);
     machine_destroy(&narrow);
     machine_destroy(&same);
     table_destroy(&table);
@@ -196,7 +189,10 @@ static void flags(void **state)
     assert_int_equal(table.bytes[37], 4);
     table.dmar.x2apic_opt_out = true;
     refuses(&table, "x2apic_opt_out of a DMAR needs units that remap interrupts");
-    remap_interrupts(&table.machine);
+    table_destroy(&table);
+    table_create_with(&table, "intremap=on");
+    table.dmar.unit_count = 2;
+    table.dmar.x2apic_opt_out = table.dmar.dma_opt_in = true;
     builds(&table);
     assert_int_equal(table.bytes[37], 7);
     table.dmar.x2apic_opt_out = table.dmar.dma_opt_in = false;
@@ -277,19 +273,20 @@ static void root_ports(void **state)
     static const uint8_t expected[] = {2, 0, 16, 0, 0, 0, 0, 0, 2, 8, 0, 0,
                                        0, 0, 28, 0, 2, 0, 8, 0, 1, 0, 1, 0};
     struct viommu_acpi_atsr atsrs[2] = {{0, false, &bridge, 1}, {1, true, NULL, 0}};
+    struct machine without;
     struct table table;
 
     (void)state;
-    table_create(&table);
+    table_create_with(&table, "device-iotlb=on");
+    machine_create_at(&without, "", 1, 0xfed94000);
     table.units[1].include_pci_all = true;
     table.units[1].scope_count = 0;
     table.dmar.unit_count = 2;
     table.dmar.atsrs = atsrs;
     table.dmar.atsr_count = 2;
-    refuses(&table, "DMAR ATSR 0 is on segment 0, where no unit serves device TLBs (ECAP.DT)");
-    serve_device_tlbs(&table.machine, true);
-    refuses(&table, "DMAR ATSR 1 is on segment 1, where no unit");
-    serve_device_tlbs(&table.other, true);
+    table.units[1].viommu = without.viommu;
+    refuses(&table, "DMAR ATSR 1 is on segment 1, where no unit serves device TLBs (ECAP.DT)");
+    table.units[1].viommu = table.other.viommu;
     builds(&table);
     assert_int_equal(table.length, FIRST_PART + 16 + sizeof(expected));
     part_is(&table, FIRST_PART + 16, expected, sizeof(expected));
@@ -303,6 +300,7 @@ static void root_ports(void **state)
     refuses(&table, "DMAR ATSR 0, scope 0: type 1 is not one");
     atsrs[0].scope_count = 0;
     refuses(&table, "DMAR ATSR 0 has no scope");
+    machine_destroy(&without);
     table_destroy(&table);
 }
 
@@ -378,7 +376,10 @@ static void integrated_caches(void **state)
     table.dmar.satcs = &satc;
     table.dmar.satc_count = 1;
     refuses(&table, "DMAR SATC 0 is on segment 0, where no unit serves device TLBs");
-    serve_device_tlbs(&table.machine, true);
+    table_destroy(&table);
+    table_create_with(&table, "device-iotlb=on");
+    table.dmar.satcs = &satc;
+    table.dmar.satc_count = 1;
     builds(&table);
     part_is(&table, FIRST_PART, expected, sizeof(expected));
     satc.atc_required = false;
@@ -432,8 +433,7 @@ static void order_of_types(void **state)
     size_t at = 48;
 
     (void)state;
-    table_create(&table);
-    serve_device_tlbs(&table.machine, true);
+    table_create_with(&table, "device-iotlb=on");
     table.units[0].scopes = &i2c;
     table.units[0].scope_count = 1;
     rhsa = (struct viommu_acpi_rhsa){table.machine.viommu, 0};
