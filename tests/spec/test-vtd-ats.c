@@ -589,7 +589,40 @@ static void registers(void **state)
     }
 }
 
+/* On behalf of whatever table the address comes from (11.4.8.1). */
+static void protected_memory(void **state)
+{
+    struct guest_dma dma = DMA_AT(0x400000 - 8);
+    struct fixture fixture;
+    struct machine *machine = &fixture.guest.machine;
+
+    (void)state;
+    guest_create(&fixture.guest, "pmr=on,device-iotlb=on");
+    ats_device_create(&fixture.device, &fixture.guest, 0);
+    guest_scalable(&fixture.guest, 0, DTE);
+    guest_on(&fixture.guest, TTM_SCALABLE);
+    write32(machine, VTD_PLMBASE, 0x400000);
+    write32(machine, VTD_PLMLIMIT, 0x400000);
+    write64(machine, VTD_PHMBASE, 0x200000);
+    write32(machine, VTD_PMEN, (uint32_t)VTD_PMEN_EPM);
+    dma.type = VIOMMU_DMA_TRANSLATED;
+    guest_arrives(&fixture.guest, &dma, dma.address);
+    dma.address = 0x400000;
+    guest_faults_silently(&fixture.guest, &dma, 0);
+    dma.address = 0x5ffff8;
+    guest_faults_silently(&fixture.guest, &dma, 0);
+    dma.address = 0x600000;
+    guest_arrives(&fixture.guest, &dma, dma.address);
+    write32(machine, VTD_PMEN, 0);
+    dma.address = 0x400000;
+    guest_arrives(&fixture.guest, &dma, dma.address);
+    stop(&fixture);
+}
+
 static const struct spec_rule rules[] = {
+    {"VTD-11.4.8-13", "11.4.8.1",
+     "Requests with a translated address do not reach a protected region, and are not recorded.",
+     protected_memory},
     {"VTD-4.2-91", "4.2.3",
      "In legacy mode a translation request is answered with R and W as the second stage has them; "
      "a page that is not present, or permits nothing of what is asked, is a success without both.",

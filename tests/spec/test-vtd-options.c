@@ -253,6 +253,8 @@ static void contradictions(void **state)
     refused("aw=40", "aw=40 must be 39, 48 or 57", NULL);
     refused("domain-bits=7", "domain-bits=7 must be even", NULL);
     refused("sanitize-strict=on", "sanitize-strict needs sanitize", NULL);
+    refused("page-requests=on", "page-requests needs device-iotlb", NULL);
+    refused("scalable=off,device-iotlb=on,page-requests=on", "page-requests needs scalable", NULL);
     refused("eim=on", "eim needs intremap", NULL);
     refused("ioapic-any-source=on", "ioapic-any-source needs intremap", NULL);
     refused("rid-priv=on", "rid-priv needs supervisor", NULL);

@@ -695,11 +695,11 @@ static const struct spec_rule rules[] = {
      "A full queue sets PRO; until that is cleared requests are dropped, and the last one of a "
      "group is answered with success.",
      overflow},
-    {"VTD-7.1-922", "7.1.3",
+    {"VTD-7.1.3-SCT.8,SCT.4.1,SCT.2", "7.1.3",
      "Without PRE or PASIDE a page request is invalid, with bad table entries a failure; each is a "
      "fault, unless FPD suppresses it.",
      blocked},
-    {"VTD-7.1-923", "7.1.3",
+    {"VTD-7.1.3-RTA.3,RTA.4-page-requests", "7.1.3",
      "In legacy mode page requests are RTA.3, in abort mode RTA.4; while translation is off they "
      "are invalid and no fault.",
      blocked_by_mode},

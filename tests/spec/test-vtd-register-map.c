@@ -20,6 +20,7 @@ static const char *const units[] = {
     "pmr=on,5-level=on,aw=57,haw=52,fault-records=256",
     "intremap=on,haw=40",
     "intremap=on,eim=on",
+    "device-iotlb=on,page-requests=on",
     "second-stage=on,nested=on,ad=on,pasid-bits=20,supervisor=on,execute=on,rid-priv=on,extended-accessed=on",
 };
 

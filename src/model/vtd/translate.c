@@ -386,7 +386,9 @@ static void pass_translated(const struct job *job, struct dma_translation *trans
         return;
     }
     identity(translation, job->address, width);
-    cut_interrupt_range(job, true, translation);
+    vtd_protect(job->vtd, job->address, translation);
+    if (translation->status == VIOMMU_DMA_OK)
+        cut_interrupt_range(job, true, translation);
 }
 
 static void translate_by_entry(const struct job *job, bool with_pasid,
