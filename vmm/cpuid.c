@@ -15,6 +15,7 @@
 #define LEAF_TOPOLOGY    0xbu
 #define LEAF_TOPOLOGY_V2 0x1fu
 
+#define LEAF1_ECX_X2APIC       (1u << 21)
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
 #define LEAF1_ECX_NEED_XSAVE   (7u << 26 | 1u << 29 | 1u << 12) /* XSAVE, AVX, F16C, FMA */
 #define LEAF1_ECX_HYPERVISOR   (1u << 31)
@@ -31,7 +32,7 @@ struct cpuid_context {
 static void leaf_1(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *context)
 {
     entry->ebx = (entry->ebx & 0xffff) | context->cpus << 16 | context->vcpu->index << 24;
-    entry->ecx |= LEAF1_ECX_HYPERVISOR;
+    entry->ecx |= LEAF1_ECX_HYPERVISOR | LEAF1_ECX_X2APIC; /* KVM has it on every host */
     entry->ecx &= ~LEAF1_ECX_TSC_DEADLINE;
     if (context->tsc_deadline && !context->tcg)
         entry->ecx |= LEAF1_ECX_TSC_DEADLINE;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <viommu/interrupt.h>
 
 #define REG_SELECT  0x00u
 #define REG_WINDOW  0x10u
@@ -30,12 +31,19 @@
 #define RTE_READ_ONLY       (RTE_DELIVERY_STATUS | RTE_REMOTE_IRR)
 
 #define MSI_DATA_LEVEL_ASSERT (1u << 14)
+#define MSI_DATA_LEVEL        (1u << 15)
+
+struct ioapic_route {
+    uint64_t address;
+    uint32_t data; /* 0: none */
+};
 
 struct ioapic_pin {
     uint64_t rte;
-    bool level;          /* the input line */
-    bool edge_pending;   /* a rising edge that has not been sent */
-    uint64_t routed_rte; /* what KVM was told last, 0 when the pin was not level-triggered */
+    bool level;        /* the input line */
+    bool edge_pending; /* a rising edge that has not been sent */
+    uint8_t sent_vector;
+    struct ioapic_route route; /* what KVM was told last; none when it is not level-triggered */
 };
 
 struct vmm_ioapic {
@@ -61,45 +69,96 @@ static uint32_t rte_data(uint64_t rte)
     return (uint32_t)(rte & (RTE_VECTOR | RTE_DELIVERY_MODE | RTE_LEVEL)) | MSI_DATA_LEVEL_ASSERT;
 }
 
+/* What a message of this entry becomes on its way to the local APICs. */
+static struct viommu_interrupt ioapic_remap(const struct vmm_ioapic *ioapic, uint64_t rte,
+                                            uint32_t flags)
+{
+    const struct vmm_unit *unit = vmm_units_ioapic(ioapic->vm);
+    const struct viommu_interrupt_request request = {
+        .address = rte_address(rte),
+        .data = rte_data(rte),
+        .requester_id = VMM_IOAPIC_REQUESTER_ID,
+        .flags = VIOMMU_INTERRUPT_IOAPIC | flags,
+    };
+    struct viommu_interrupt out = {
+        .outcome = VIOMMU_INTERRUPT_PASSED,
+        .address = request.address,
+        .data = request.data,
+    };
+
+    if (unit)
+        viommu_interrupt_send(unit->viommu, &request, vmm_irq_deliver, ioapic->vm, &out);
+    else if (!(flags & VIOMMU_INTERRUPT_LOOKUP))
+        vmm_irq_deliver(ioapic->vm, &out);
+    return out;
+}
+
+/* The message as the local APICs get it, when it is triggered by level; else none. */
+static struct ioapic_route find_route(const struct vmm_ioapic *ioapic, const struct ioapic_pin *pin)
+{
+    struct ioapic_route none = {0};
+    struct viommu_interrupt out;
+
+    if (!(pin->rte & RTE_LEVEL))
+        return none;
+    out = ioapic_remap(ioapic, pin->rte, VIOMMU_INTERRUPT_LOOKUP);
+    if (!viommu_interrupt_delivers(&out) || !(out.data & MSI_DATA_LEVEL))
+        return none;
+    return (struct ioapic_route){out.address, out.data};
+}
+
 /*
  * KVM learns from the routes of the first 24 GSIs which vectors are level-triggered, so that their
- * EOI exits to us. Setting routes is slow, hence only when a level-triggered entry changed.
+ * EOI exits to us. Setting routes is slow, hence only when one for a level-triggered message
+ * changed.
  */
-static void ioapic_update_routes(struct vmm_ioapic *ioapic, struct ioapic_pin *changed)
+static void ioapic_set_routes(struct vmm_ioapic *ioapic)
 {
-    const uint64_t relevant = ~(RTE_READ_ONLY | RTE_MASKED);
-    uint64_t route = changed->rte & RTE_LEVEL ? changed->rte & relevant : 0;
     struct kvm_irq_routing_entry *entry;
+    const struct ioapic_route *route;
     unsigned int i;
 
-    if (route == changed->routed_rte)
-        return;
-    changed->routed_rte = route;
     ioapic->routing->nr = VMM_GSI_COUNT;
     for (i = 0; i < VMM_GSI_COUNT; i++) {
         entry = &ioapic->routing->entries[i];
+        route = &ioapic->pins[i].route;
         *entry = (struct kvm_irq_routing_entry){.gsi = i, .type = KVM_IRQ_ROUTING_MSI};
-        route = ioapic->pins[i].routed_rte;
-        entry->u.msi.address_lo = (uint32_t)rte_address(route);
-        entry->u.msi.data = rte_data(route);
+        entry->u.msi.address_lo = (uint32_t)(route->data ? route->address : VMM_LAPIC_BASE);
+        entry->u.msi.address_hi = (uint32_t)(route->address >> 32);
+        entry->u.msi.data = route->data;
     }
     if (ioctl(ioapic->vm->vm_fd, KVM_SET_GSI_ROUTING, ioapic->routing) < 0)
         vmm_stop_error(ioapic->vm, "KVM_SET_GSI_ROUTING failed: %s", strerror(errno));
 }
 
+/* True when the pin has another route now. */
+static bool ioapic_update_route(struct vmm_ioapic *ioapic, struct ioapic_pin *pin)
+{
+    struct ioapic_route route = find_route(ioapic, pin);
+    bool changed = route.address != pin->route.address || route.data != pin->route.data;
+
+    pin->route = route;
+    return changed;
+}
+
+/*
+ * A message that a vIOMMU refuses reaches no local APIC: a level stays to be sent, when something
+ * changes.
+ */
 static void ioapic_service(struct vmm_ioapic *ioapic, struct ioapic_pin *pin)
 {
+    bool level = pin->rte & RTE_LEVEL;
+    struct viommu_interrupt out;
+
     if (pin->rte & RTE_MASKED)
         return;
-    if (pin->rte & RTE_LEVEL) {
-        if (!pin->level || (pin->rte & RTE_REMOTE_IRR))
-            return;
-        pin->rte |= RTE_REMOTE_IRR;
-    } else if (!pin->edge_pending) {
+    if (level ? !pin->level || pin->rte & RTE_REMOTE_IRR : !pin->edge_pending)
         return;
-    }
     pin->edge_pending = false;
-    vmm_irq_msi(ioapic->vm, rte_address(pin->rte), rte_data(pin->rte), VMM_IOAPIC_REQUESTER_ID);
+    out = ioapic_remap(ioapic, pin->rte, 0);
+    pin->sent_vector = (uint8_t)out.data;
+    if (level && out.outcome != VIOMMU_INTERRUPT_BLOCKED)
+        pin->rte |= RTE_REMOTE_IRR;
 }
 
 static void ioapic_set_rte(struct vmm_ioapic *ioapic, struct ioapic_pin *pin, uint64_t value)
@@ -107,22 +166,25 @@ static void ioapic_set_rte(struct vmm_ioapic *ioapic, struct ioapic_pin *pin, ui
     pin->rte = (value & ~RTE_READ_ONLY) | (pin->rte & RTE_READ_ONLY);
     if (!(pin->rte & RTE_LEVEL))
         pin->rte &= ~RTE_REMOTE_IRR;
-    ioapic_update_routes(ioapic, pin);
+    if (ioapic_update_route(ioapic, pin))
+        ioapic_set_routes(ioapic);
     ioapic_service(ioapic, pin);
 }
 
-static void ioapic_end_of_interrupt(struct vmm_ioapic *ioapic, uint8_t vector)
+static void ioapic_end_pin(struct vmm_ioapic *ioapic, struct ioapic_pin *pin)
 {
-    struct ioapic_pin *pin;
-    unsigned int i;
+    if (!(pin->rte & RTE_REMOTE_IRR))
+        return;
+    pin->rte &= ~RTE_REMOTE_IRR;
+    ioapic_service(ioapic, pin);
+}
 
-    for (i = 0; i < VMM_GSI_COUNT; i++) {
-        pin = &ioapic->pins[i];
-        if ((pin->rte & RTE_VECTOR) != vector || !(pin->rte & RTE_REMOTE_IRR))
-            continue;
-        pin->rte &= ~RTE_REMOTE_IRR;
-        ioapic_service(ioapic, pin);
-    }
+/* The EOI register has the vector of entries, whatever became of their messages. */
+static void ioapic_end_of_entry(struct vmm_ioapic *ioapic, uint8_t vector)
+{
+    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
+        if ((ioapic->pins[i].rte & RTE_VECTOR) == vector)
+            ioapic_end_pin(ioapic, &ioapic->pins[i]);
 }
 
 static uint32_t ioapic_read_index(struct vmm_ioapic *ioapic)
@@ -184,16 +246,40 @@ static void ioapic_write(void *opaque, uint64_t offset, unsigned int size, uint6
     else if (offset == REG_WINDOW)
         ioapic_write_index(ioapic, (uint32_t)value);
     else if (offset == REG_EOI)
-        ioapic_end_of_interrupt(ioapic, (uint8_t)value);
+        ioapic_end_of_entry(ioapic, (uint8_t)value);
     pthread_mutex_unlock(&ioapic->lock);
 }
 
 static const struct vmm_bus_ops ioapic_bus_ops = {ioapic_read, ioapic_write};
 
+/*
+ * An IOAPIC compares with its entry's vector; software makes the remapped one the same (VT-d 5.0,
+ * 5.1.5.1). The one that was delivered is as good, for software that does not.
+ */
 void vmm_ioapic_eoi(struct vmm_ioapic *ioapic, uint8_t vector)
 {
     pthread_mutex_lock(&ioapic->lock);
-    ioapic_end_of_interrupt(ioapic, vector);
+    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
+        if (ioapic->pins[i].sent_vector == vector || (ioapic->pins[i].rte & RTE_VECTOR) == vector)
+            ioapic_end_pin(ioapic, &ioapic->pins[i]);
+    pthread_mutex_unlock(&ioapic->lock);
+}
+
+void vmm_ioapic_update(struct vmm *vm)
+{
+    struct vmm_ioapic *ioapic = vm->ioapic;
+    bool changed = false;
+
+    if (!ioapic)
+        return;
+    pthread_mutex_lock(&ioapic->lock);
+    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
+        changed |= ioapic_update_route(ioapic, &ioapic->pins[i]);
+    if (changed)
+        ioapic_set_routes(ioapic);
+    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
+        if (ioapic->pins[i].rte & RTE_LEVEL)
+            ioapic_service(ioapic, &ioapic->pins[i]);
     pthread_mutex_unlock(&ioapic->lock);
 }
 
@@ -222,7 +308,7 @@ static void power_on(struct vmm_ioapic *ioapic)
     for (i = 0; i < VMM_GSI_COUNT; i++) {
         ioapic->pins[i].rte = RTE_MASKED;
         ioapic->pins[i].edge_pending = false;
-        ioapic->pins[i].routed_rte = 0;
+        ioapic->pins[i].route = (struct ioapic_route){0};
     }
 }
 

@@ -3,7 +3,8 @@
  * The IOAPIC (82093AA with the EOI register of later ones): 24 input lines that become messages
  * to the local APICs.
  *
- * Locking: one lock of its own, a leaf. KVM is called with it held, devices never are.
+ * Locking: one lock of its own, a leaf. KVM and the calls of viommu/interrupt.h are made with it
+ * held, devices are never called.
  */
 #ifndef VMM_IOAPIC_H
 #define VMM_IOAPIC_H
@@ -20,6 +21,9 @@ void vmm_ioapic_destroy(struct vmm *vm);
 
 /* As at power-on, for a KVM that knows of no route yet; the lines stay as devices drive them. */
 void vmm_ioapic_reset(struct vmm *vm);
+
+/* A vIOMMU remaps interrupts in another way: look at everything again. */
+void vmm_ioapic_update(struct vmm *vm);
 
 /* A local APIC broadcast the end of the level-triggered interrupt `vector`. */
 void vmm_ioapic_eoi(struct vmm_ioapic *ioapic, uint8_t vector);

@@ -2,9 +2,9 @@
 /*
  * Interrupts on their way to the local APICs, which are in the kernel.
  *
- * Both calls may be made from any thread and with device locks held: they take only the IOAPIC's
+ * All calls may be made from any thread and with device locks held: they take only the IOAPIC's
  * lock and never call a device. That rule has one consequence: nothing reached from vmm_irq_msi()
- * may call back into a device model.
+ * may call back into a device model. vIOMMUs keep to it: they remap without a lock of their own.
  */
 #ifndef VMM_IRQ_H
 #define VMM_IRQ_H
@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct viommu_interrupt;
+struct viommu_pci_device;
 struct vmm;
 
 /* GSIs of the machine: ISA numbers below 16, and the four INTx lines of the PCI root bus. */
@@ -22,9 +24,11 @@ struct vmm;
 
 #define VMM_IOAPIC_ID 0u
 
-/* Who the IOAPIC and the vIOMMU are as senders of messages; the guest has no bus 255. */
-#define VMM_IOAPIC_REQUESTER_ID 0xff00u
-#define VMM_VIOMMU_REQUESTER_ID 0xff08u
+/* Who the IOAPIC is as a sender of messages, and what its device scope says; the guest has no bus
+ * 255. */
+#define VMM_IOAPIC_BUS          0xffu
+#define VMM_IOAPIC_DEVICE       0u
+#define VMM_IOAPIC_REQUESTER_ID (VMM_IOAPIC_BUS << 8 | VMM_IOAPIC_DEVICE << 3)
 
 /*
  * Drive the input line `gsi` of the IOAPIC (0..23, others are ignored). The line has one level;
@@ -33,10 +37,20 @@ struct vmm;
 void vmm_irq_set_level(struct vmm *vm, unsigned int gsi, bool level);
 
 /*
- * Deliver a message-signalled interrupt: a 32-bit write of `data` to `address` by the function
- * with this requester ID (bus << 8 | devfn). Interrupt remapping will be done here. Addresses
+ * A function writes `data` to `address`: its message goes by the vIOMMU that protects it. Addresses
  * outside 0xfee00000..0xfeefffff deliver nothing.
  */
-void vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data, uint16_t requester_id);
+void vmm_irq_send(struct vmm *vm, const struct viommu_pci_device *from, uint64_t address,
+                  uint32_t data);
+
+/*
+ * Deliver a message to the local APICs as it is: it was remapped, or comes from a vIOMMU. Bits
+ * 63:40 of the address are bits 31:8 of the destination.
+ */
+void vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data);
+
+/* The same for what a vIOMMU made of a message: a viommu_interrupt_deliver_fn; opaque is the vmm.
+ */
+void vmm_irq_deliver(void *opaque, const struct viommu_interrupt *interrupt);
 
 #endif

@@ -46,6 +46,17 @@ static int kvm_open(struct vmm *vm, struct viommu_error *err)
     return 0;
 }
 
+/* APIC IDs of 32 bits, and 255 is one of them where the guest's APICs are in x2APIC mode. */
+static bool kvm_enable_x2apic(const struct vmm *vm)
+{
+    struct kvm_enable_cap cap = {
+        .cap = KVM_CAP_X2APIC_API,
+        .args = {KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK},
+    };
+
+    return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) == 0;
+}
+
 static int kvm_create_vm(struct vmm *vm, struct viommu_error *err)
 {
     struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
@@ -61,6 +72,7 @@ static int kvm_create_vm(struct vmm *vm, struct viommu_error *err)
     if (ioctl(vm->vm_fd, KVM_ENABLE_CAP, &split) < 0)
         return vmm_fail(err, errno, "KVM cannot keep the local APICs in the kernel alone: %s",
                         strerror(errno));
+    vm->x2apic = kvm_enable_x2apic(vm);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "library.h"
 #include "device.h"
+#include "ioapic.h"
 #include "irq.h"
 #include "key_values.h"
 #include "vmm.h"
@@ -57,7 +58,26 @@ static int create_topology(struct vmm *vm, struct viommu_error *err)
 
 static void send_msi(void *opaque, uint64_t address, uint32_t data)
 {
-    vmm_irq_msi(opaque, address, data, VMM_VIOMMU_REQUESTER_ID);
+    vmm_irq_msi(opaque, address, data);
+}
+
+static void remapping_changed(void *opaque, uint32_t first, uint32_t count)
+{
+    (void)first;
+    (void)count;
+    vmm_ioapic_update(opaque);
+}
+
+static int parse_properties(const struct vmm *vm, const char *properties,
+                            struct viommu_vtd_options *options, struct viommu_error *err)
+{
+    int ret = viommu_vtd_options_parse(options, properties, err);
+
+    if (!ret && options->extended_interrupts && !vm->x2apic)
+        return vmm_fail(err, ENOTSUP,
+                        "--viommu vtd: eim=on needs KVM_CAP_X2APIC_API, which this KVM lacks; "
+                        "write eim=off");
+    return ret;
 }
 
 static int create_unit(struct vmm *vm, const char *properties, struct viommu_error *err)
@@ -67,7 +87,7 @@ static int create_unit(struct vmm *vm, const char *properties, struct viommu_err
     int ret;
 
     viommu_vtd_options_init(&options);
-    ret = viommu_vtd_options_parse(&options, properties, err);
+    ret = parse_properties(vm, properties, &options, err);
     if (ret)
         return ret;
     options.memory = vm->memory;
@@ -77,7 +97,10 @@ static int create_unit(struct vmm *vm, const char *properties, struct viommu_err
     options.mmio_base = unit->base;
     options.segment = unit->segment;
     ret = viommu_vtd_create(&unit->viommu, &options, err);
-    return ret ? ret : vmm_unit_add(vm, err);
+    if (ret)
+        return ret;
+    viommu_interrupt_set_listener(unit->viommu, remapping_changed, vm);
+    return vmm_unit_add(vm, err);
 }
 
 static int create_vtd(struct vmm *vm, const char *text, struct viommu_error *err)
@@ -221,6 +244,9 @@ static const struct counter viommu_counters[] = {
     COUNTER(struct viommu_stats, page_requests),
     COUNTER(struct viommu_stats, page_requests_refused),
     COUNTER(struct viommu_stats, page_responses),
+    COUNTER(struct viommu_stats, interrupts_remapped),
+    COUNTER(struct viommu_stats, interrupts_posted),
+    COUNTER(struct viommu_stats, interrupts_blocked),
 };
 
 static const struct counter host_counters[] = {

@@ -31,7 +31,7 @@
 static void send_message(struct vmm_pci_function *fn, uint64_t address, uint32_t data)
 {
     if (vmm_pci_bus_master(fn))
-        vmm_irq_msi(fn->vm, address, data, vmm_pci_requester_id(fn));
+        vmm_irq_send(fn->vm, fn->viommu, address, data);
 }
 
 /* ---- MSI ---- */

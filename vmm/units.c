@@ -253,6 +253,15 @@ int vmm_units_place(struct vmm_pci_function *fn, struct viommu_error *err)
     return 0;
 }
 
+/* The one for all of segment 0, where there is one. */
+const struct vmm_unit *vmm_units_ioapic(const struct vmm *vm)
+{
+    for (size_t i = 0; i < vm->unit_count; i++)
+        if (vm->units[i].all && vm->units[i].segment == 0)
+            return &vm->units[i];
+    return vm->unit_count ? vm->units : NULL;
+}
+
 const struct vmm_unit *vmm_unit_of(const struct vmm_pci_function *fn)
 {
     const struct vmm_unit *found = NULL;

@@ -54,6 +54,9 @@ int vmm_units_place(struct vmm_pci_function *fn, struct viommu_error *err);
 /* All devices are there: no scope may name nothing, and no unit be without a device. */
 int vmm_units_check(const struct vmm *vm, struct viommu_error *err);
 
+/* The unit that remaps the IOAPIC's messages, and has it in its scope; NULL: there is no unit. */
+const struct vmm_unit *vmm_units_ioapic(const struct vmm *vm);
+
 /* The unit that this function is behind, or NULL. */
 const struct vmm_unit *vmm_unit_of(const struct vmm_pci_function *fn);
 

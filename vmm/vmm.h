@@ -97,6 +97,7 @@ struct vmm {
     const struct vmm_options *options;
     int kvm_fd;
     int vm_fd;
+    bool x2apic; /* KVM takes destinations of 32 bits */
     struct vmm_ram ram;
     struct vmm_bus pio;
     struct vmm_bus mmio;

@@ -64,7 +64,7 @@ enum stage {
 struct unit {
     int mem, kcore;
     uint64_t base, cap, ecap, rtaddr;
-    bool translating, scalable;
+    bool translating, scalable, remapping;
 };
 const char *stage_name(enum stage stage);
 bool unit_open(struct unit *unit);
@@ -89,6 +89,7 @@ struct job {
     const char *vcpus; /* how many there are; NULL: not checked */
     const char *found; /* what the kernel made of a unit that it found translating; NULL: nothing */
     bool deferred;     /* functions may have the entries of the kernel before */
+    const char *interrupts; /* "x2apic", "xapic": remapped; "plain": not; NULL: not checked */
 };
 bool job_read(struct job *job);
 
@@ -110,5 +111,7 @@ void disk_traffic_start(void); /* writes without end, where check_disk() writes 
 void check_edus(const struct job *job, struct unit *unit);
 /* Machines with more than one unit: behind= says which function is behind which. */
 void check_units(const struct job *job, struct unit *unit);
+/* After the others: devices were at work. */
+void check_remapping(const struct job *job, const struct unit *unit);
 
 #endif

@@ -89,6 +89,7 @@ bool job_read(struct job *job)
         job->vcpus = getenv("vcpus");
         job->found = getenv("found");
         job->deferred = job->found && !strcmp(job->found, "copied");
+        job->interrupts = getenv("irqs");
         return true;
     }
     return expect(

@@ -64,6 +64,7 @@ static void check_with_unit(const struct job *job)
         go_on_if_due();
         check_edus(job, &unit);
         check_units(job, &unit);
+        check_remapping(job, &unit);
         subject("%s", "");
     }
     unit_close(&unit);

@@ -17,6 +17,7 @@
 #define REG_GSTS          0x1c
 #define REG_RTADDR        0x20
 #define GSTS_TES          (1u << 31)
+#define GSTS_IRES         (1u << 25)
 #define RTADDR_TTM(v)     ((v) >> 10 & 3)
 #define TTM_SCALABLE      1
 #define TABLE_ADDR        (~0xfffull)
@@ -61,6 +62,7 @@ static int read_registers(struct unit *unit)
     gsts = *(volatile uint32_t *)(regs + REG_GSTS);
     unit->rtaddr = *(volatile uint64_t *)(regs + REG_RTADDR);
     unit->translating = gsts & GSTS_TES;
+    unit->remapping = gsts & GSTS_IRES;
     unit->scalable = RTADDR_TTM(unit->rtaddr) == TTM_SCALABLE;
     munmap((void *)regs, 4096);
     return 0;

@@ -17,14 +17,13 @@ static struct machine *machine_of(struct vmm *vm)
 }
 
 /* The linker takes these two for the machine's own: they stand for IOAPIC and local APICs. */
-void __wrap_vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data, uint16_t requester_id);
+void __wrap_vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data);
 void __wrap_vmm_irq_set_level(struct vmm *vm, unsigned int gsi, bool level);
 
-void __wrap_vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data, uint16_t requester_id)
+void __wrap_vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data)
 {
     struct machine *machine = machine_of(vm);
 
-    (void)requester_id;
     if ((address & ~0xfffffull) != VMM_LAPIC_BASE)
         return;
     pthread_mutex_lock(&machine->lock);

@@ -137,6 +137,39 @@ static void test_interrupts(void **state)
     }
 }
 
+#define REMAP_TABLE 0x10000u
+
+/* Emulated and assigned, behind a unit that remaps interrupts (VT-d 5.0, 5.1, 9.9). */
+static void test_remapped_interrupts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const struct way way = {"vtd,intremap=on", "soft", ways[i].device};
+        struct machine *machine = plug(&way);
+        unsigned int msi = machine_capability(machine, SLOT, 5, 0);
+        uint64_t *table;
+
+        table = machine_ram(machine, REMAP_TABLE);
+        table[6] = 1 | (VECTOR + 1) << 16;
+        table[7] = UINT64_C(1) << 18 | SLOT << 3;
+        machine_write(machine, VMM_VIOMMU_BASE + 0xb8, 8, REMAP_TABLE | 7);
+        machine_write(machine, VMM_VIOMMU_BASE + 0x18, 4, 1u << 24);
+        machine_write(machine, VMM_VIOMMU_BASE + 0x18, 4, 1u << 25);
+        machine_config_write(machine, SLOT, msi + 4, 4, VMM_LAPIC_BASE | 3 << 5 | 1 << 4);
+        machine_config_write(machine, SLOT, msi + 12, 2, VECTOR);
+        machine_config_write(machine, SLOT, msi + 2, 2, 1);
+        set(machine, 0x60, 8);
+        assert_int_equal(machine_messages(machine, VECTOR + 1), 1);
+        table[7]++; /* another function's */
+        set(machine, 0x60, 8);
+        machine_config_write(machine, SLOT, msi + 4, 4, VMM_LAPIC_BASE);
+        set(machine, 0x60, 8);
+        assert_int_equal(machine_messages(machine, VECTOR + 1), 1);
+        assert_int_equal(machine_messages(machine, VECTOR), 0);
+        machine_destroy(machine);
+    }
+}
+
 /* Function-level reset, as vfio-pci does it: PCIe capability, device control, bit 15. */
 static void test_function_level_reset(void **state)
 {
@@ -215,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_dma),
         cmocka_unit_test(test_refused_dma),
         cmocka_unit_test(test_interrupts),
+        cmocka_unit_test(test_remapped_interrupts),
         cmocka_unit_test(test_function_level_reset),
         cmocka_unit_test(test_refused_attach),
         cmocka_unit_test(test_two_assigned),

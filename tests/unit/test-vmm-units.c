@@ -190,6 +190,22 @@ static uint64_t field(const struct table *table, size_t offset, unsigned int siz
 }
 
 /* Type, length and the first fields of the structures, one behind the other. */
+/* A unit that remaps interrupts has the IOAPIC in its scope, by the ID that its messages carry. */
+static void test_dmar_ioapic(void **state)
+{
+    struct machine *machine = machine_create("vtd,intremap=on", NULL);
+    struct table dmar;
+
+    (void)state;
+    build_tables(machine);
+    dmar = find_table(machine, "DMAR", 0);
+    assert_non_null(dmar.bytes);
+    assert_int_equal(field(&dmar, 37, 1), 1);
+    assert_int_equal(field(&dmar, 48, 4), 24u << 16);
+    assert_int_equal(field(&dmar, 64, 8), UINT64_C(0x0000ff0000000803));
+    machine_destroy(machine);
+}
+
 static void test_dmar(void **state)
 {
     struct machine *machine = create_three();
@@ -286,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_behind_none),
         cmocka_unit_test(test_faults_go_to_the_unit),
         cmocka_unit_test(test_dmar),
+        cmocka_unit_test(test_dmar_ioapic),
         cmocka_unit_test(test_segments_are_told),
         cmocka_unit_test(test_reserved_memory),
         cmocka_unit_test(test_units_without_device),

@@ -5,6 +5,7 @@
  * serves device TLBs.
  */
 #include "dmar.h"
+#include "../irq.h"
 #include "../pci.h"
 #include "../pci_host.h"
 #include "../reserved.h"
@@ -13,6 +14,7 @@
 
 #define ECAP_REG              0x10
 #define ECAP_DT               (1u << 2)
+#define ECAP_IR               (1u << 3)
 #define EXTENDED_CAPABILITIES 0x100u
 #define EXTENDED_ATS          0x0fu
 
@@ -22,7 +24,7 @@ struct builder {
     struct vmm *vm;
     struct viommu_acpi_dmar dmar;
     struct viommu_acpi_dmar_unit units[VMM_UNITS_MAX];
-    struct viommu_acpi_scope scopes[VMM_UNITS_MAX][VMM_UNIT_SCOPES_MAX];
+    struct viommu_acpi_scope scopes[VMM_UNITS_MAX][VMM_UNIT_SCOPES_MAX + 1]; /* and the IOAPIC */
     struct viommu_acpi_rhsa rhsas[VMM_UNITS_MAX];
     struct viommu_acpi_rmrr rmrrs[VMM_RESERVED_MAX];
     struct viommu_acpi_scope rmrr_scopes[VMM_RESERVED_MAX];
@@ -40,17 +42,33 @@ static struct viommu_acpi_scope scope_of(uint8_t devfn)
     };
 }
 
+static bool remaps_interrupts(const struct vmm_unit *unit)
+{
+    return viommu_mmio_read(unit->viommu, ECAP_REG, 8) & ECAP_IR;
+}
+
+static const struct viommu_acpi_scope ioapic_scope = {
+    .type = VIOMMU_ACPI_SCOPE_IOAPIC,
+    .enumeration_id = VMM_IOAPIC_ID,
+    .start_bus = VMM_IOAPIC_BUS,
+    .path_length = 1,
+    .path = {{VMM_IOAPIC_DEVICE, 0}},
+};
+
 static void add_unit(struct builder *builder, const struct vmm_unit *unit)
 {
     struct viommu_acpi_scope *scopes = builder->scopes[builder->dmar.unit_count];
+    size_t count = unit->scope_count;
 
-    for (size_t i = 0; i < unit->scope_count; i++)
+    for (size_t i = 0; i < count; i++)
         scopes[i] = scope_of(unit->scopes[i].devfn);
+    if (unit == vmm_units_ioapic(builder->vm) && remaps_interrupts(unit))
+        scopes[count++] = ioapic_scope;
     builder->units[builder->dmar.unit_count++] = (struct viommu_acpi_dmar_unit){
         .viommu = unit->viommu,
         .include_pci_all = unit->all,
         .scopes = scopes,
-        .scope_count = unit->scope_count,
+        .scope_count = count,
     };
     if (unit->has_node)
         builder->rhsas[builder->dmar.rhsa_count++] =

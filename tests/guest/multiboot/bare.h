@@ -102,6 +102,8 @@ void edu_checks(void);
 #define VTD_GCMD_TE  (1u << 31)
 #define VTD_GCMD_RTP (1u << 30)
 #define VTD_GCMD_QIE (1u << 26)
+#define VTD_GCMD_CFI (1u << 23)
+#define VTD_ECAP_IR  (1u << 3)
 #define VTD_FSTS_PFO 0x1u
 #define VTD_FSTS_PPF 0x2u
 

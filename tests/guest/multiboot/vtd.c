@@ -150,7 +150,9 @@ static bool read_only_registers_stay(void)
 /* 11.4.4.1: what the unit cannot do, it does not do. */
 static bool unknown_commands_do_nothing(void)
 {
-    write32(VTD + VTD_GCMD, 0x00ffffff);
+    uint32_t known = read32(VTD + VTD_ECAP) & VTD_ECAP_IR ? VTD_GCMD_CFI : 0;
+
+    write32(VTD + VTD_GCMD, 0x00ffffff & ~known);
     return same("GSTS", read32(VTD + VTD_GSTS), 0);
 }
 
