@@ -20,9 +20,9 @@
  * new structs and new calls. These are viommu_error, viommu_log, viommu_memory_range,
  * viommu_pci_id, viommu_pci_page_request, viommu_dma_request, viommu_dma_result,
  * viommu_dma_mapping, viommu_host_vtd_s1, viommu_host_vtd_s1_invalidate, viommu_host_fault,
- * viommu_host_iova_range, viommu_soft_step, viommu_acpi_scope, viommu_interrupt_request,
- * viommu_interrupt, and those that stand in the arrays of viommu_acpi_dmar. Enumerations may get
- * new values, at their end.
+ * viommu_host_iova_range, viommu_host_page_request, viommu_host_page_response, viommu_soft_step,
+ * viommu_acpi_scope, viommu_interrupt_request, viommu_interrupt, and those that stand in the arrays
+ * of viommu_acpi_dmar. Enumerations may get new values, at their end.
  */
 #ifndef VIOMMU_EXPORT_H
 #define VIOMMU_EXPORT_H

@@ -35,6 +35,7 @@ struct viommu_host_device; /**< a host IOMMU device: one attached device, and wh
 /** Flags of viommu_host_hwpt_alloc(), with the numbers of IOMMU_HWPT_ALLOC_*. */
 #define VIOMMU_HOST_HWPT_NEST_PARENT    (1u << 0)
 #define VIOMMU_HOST_HWPT_DIRTY_TRACKING (1u << 1)
+#define VIOMMU_HOST_HWPT_FAULT_QUEUE    (1u << 2) /**< nested: page requests go to fault_queue_id */
 #define VIOMMU_HOST_HWPT_PASID          (1u << 3)
 
 /** Format of vendor data of a nested HWPT and of invalidation entries (enum iommu_hwpt_data_type).
@@ -83,7 +84,31 @@ struct viommu_host_hw_info {
     uint64_t registers[2];  /**< VT-d: CAP, ECAP; AMD: EFR, EFR2 */
     uint8_t max_pasid_log2; /**< 0: the device has no PASID */
     bool dirty_tracking;
-    char name[64]; /**< for messages; a profile's or IOMMU's name */
+    char name[64];      /**< for messages; a profile's or IOMMU's name */
+    bool page_requests; /**< the device can make page requests (PRI), and its IOMMU takes them */
+};
+
+/** Flags of a page request. */
+#define VIOMMU_HOST_PAGE_PASID (1u << 0) /**< pasid is valid */
+#define VIOMMU_HOST_PAGE_LAST  (1u << 1) /**< last of its group: answer it */
+
+/** A page that an assigned device asks for: struct iommu_hwpt_pgfault. */
+struct viommu_host_page_request {
+    uint32_t flags;     /**< VIOMMU_HOST_PAGE_* */
+    uint32_t device_id; /**< of viommu_host_bind() */
+    uint32_t pasid;
+    uint32_t group;  /**< 0..511: page request group index */
+    uint32_t access; /**< VIOMMU_DMA_* */
+    uint32_t reserved;
+    uint64_t address; /**< IOVA, a multiple of 4096 */
+    uint32_t length;  /**< bytes */
+    uint32_t cookie;  /**< of the group */
+};
+
+/** The answer to a group: struct iommu_hwpt_page_response. */
+struct viommu_host_page_response {
+    uint32_t cookie;
+    uint32_t code; /**< 0: success, the device tries again; 1: invalid */
 };
 
 /** A DMA of an assigned device that the host IOMMU refused, or whose source it blocks. */
@@ -110,6 +135,7 @@ struct viommu_host_hwpt_options {
     enum viommu_host_data data_type; /**< NONE with an IOAS */
     const void *data;                /**< struct viommu_host_vtd_s1 for VTD_S1 */
     size_t data_length;
+    uint32_t fault_queue_id; /**< with VIOMMU_HOST_HWPT_FAULT_QUEUE */
 };
 
 /** An inclusive range of IOVAs. */
@@ -151,6 +177,16 @@ struct viommu_host_ops {
      */
     int (*set_fault_handler)(void *opaque, uint32_t device_id, viommu_host_fault_fn *fn,
                              void *fn_opaque, struct viommu_error *error);
+    /** Optional, all three or none: a backend that cannot deliver page requests leaves them NULL.
+     */
+    int (*fault_queue_alloc)(void *opaque, uint32_t *queue_id, int *descriptor,
+                             struct viommu_error *error);
+    int (*fault_queue_read)(void *opaque, uint32_t queue_id,
+                            struct viommu_host_page_request *requests, size_t *count,
+                            struct viommu_error *error);
+    int (*fault_queue_respond)(void *opaque, uint32_t queue_id,
+                               const struct viommu_host_page_response *response,
+                               struct viommu_error *error);
 };
 
 /**
@@ -187,6 +223,9 @@ enum viommu_host_call {
     VIOMMU_HOST_CALL_INVALIDATE,
     VIOMMU_HOST_CALL_HW_INFO,
     VIOMMU_HOST_CALL_SET_FAULT_HANDLER,
+    VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC,
+    VIOMMU_HOST_CALL_FAULT_QUEUE_READ,
+    VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND,
     VIOMMU_HOST_CALL_COUNT /**< known to this header; later ones know more */
 };
 
@@ -339,6 +378,33 @@ VIOMMU_EXPORT int viommu_host_invalidate(struct viommu_host *host, uint32_t hwpt
  */
 VIOMMU_EXPORT int viommu_host_hw_info(struct viommu_host *host, uint32_t device_id,
                                       struct viommu_host_hw_info *info, struct viommu_error *error);
+
+/**
+ * Allocate a queue for page requests of devices whose nested HWPTs name it. The caller ends it with
+ * viommu_host_destroy_object(), after those HWPTs.
+ * @param descriptor  receives one that poll() finds readable while there are requests; the queue's
+ * @return 0, -EOPNOTSUPP (the backend has none), -ENOSPC (no ID is left), -ENOMEM
+ */
+VIOMMU_EXPORT int viommu_host_fault_queue_alloc(struct viommu_host *host, uint32_t *queue_id,
+                                                int *descriptor, struct viommu_error *error);
+
+/**
+ * Take requests out of a queue. Does not wait.
+ * @param count  in: room; out: requests, 0 when there are none, or on failure
+ * @return 0, -EOPNOTSUPP, -ENOENT (no such queue)
+ */
+VIOMMU_EXPORT int viommu_host_fault_queue_read(struct viommu_host *host, uint32_t queue_id,
+                                               struct viommu_host_page_request *requests,
+                                               size_t *count, struct viommu_error *error);
+
+/**
+ * Answer a group, of which the last request was read. The host itself answers "invalid" when the
+ * device is detached from the HWPT, or attached to another.
+ * @return 0, -EOPNOTSUPP, -ENOENT (no such queue), -EINVAL (nothing with this cookie waits; code)
+ */
+VIOMMU_EXPORT int viommu_host_fault_queue_respond(struct viommu_host *host, uint32_t queue_id,
+                                                  const struct viommu_host_page_response *response,
+                                                  struct viommu_error *error);
 
 /**
  * The host IOMMU device of a bound, attached device: what assign hands to a vIOMMU, and what a

@@ -10,6 +10,7 @@
 #ifndef VIOMMU_SOFT_H
 #define VIOMMU_SOFT_H
 
+#include <viommu/ats.h>
 #include <viommu/host.h>
 
 #ifdef __cplusplus
@@ -100,6 +101,20 @@ VIOMMU_EXPORT int viommu_soft_device_write(struct viommu_soft_device *device,
                                            const struct viommu_dma_request *request,
                                            const void *buffer, struct viommu_dma_result *result);
 
+/**
+ * The device asks for a page: the request goes to the fault queue of the nested HWPT to which it,
+ * or this PASID of it, is attached, when the last one of its group is made. Any thread.
+ * @return 0, -EOPNOTSUPP (it is attached to nothing that has a fault queue), -ENOSPC (32 requests
+ * in a group, 512 groups that are not answered)
+ */
+VIOMMU_EXPORT int viommu_soft_device_page_request(struct viommu_soft_device *device,
+                                                  const struct viommu_pci_page_request *request);
+
+/** The next answer that the device got; false: none. It keeps 64 that are not asked for. Any
+ * thread. */
+VIOMMU_EXPORT bool viommu_soft_device_page_response(struct viommu_soft_device *device,
+                                                    struct viommu_pci_page_response *response);
+
 /** One step of a walk: which entry was read where, and what it said. */
 struct viommu_soft_step {
     uint8_t stage;  /**< 1: the guest's table, 2: the host's */
@@ -134,6 +149,7 @@ struct viommu_soft_census {
     uint64_t dma_requests; /**< served since creation */
     uint64_t dma_faults;
     uint64_t cache_clears; /**< how often the cache reached cache_limit and was emptied */
+    uint64_t fault_queues;
 };
 /** Any thread. size is set by the caller (export.h); all zero for a host that is not simulated. */
 VIOMMU_EXPORT void viommu_soft_get_census(struct viommu_host *host,

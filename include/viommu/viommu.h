@@ -69,6 +69,21 @@ VIOMMU_EXPORT int viommu_protect_bus(struct viommu *viommu, struct viommu_pci_bu
 VIOMMU_EXPORT int viommu_protect_device(struct viommu *viommu, struct viommu_pci_device *device,
                                         struct viommu_error *error);
 
+/**
+ * A descriptor that poll() finds readable while assigned devices have page requests for the guest:
+ * call viommu_forward_page_requests() then. -1: there will be none, as the unit takes no page
+ * requests. Borrowed; it stays the same until the unit is destroyed. Any thread.
+ */
+VIOMMU_EXPORT int viommu_page_request_descriptor(const struct viommu *viommu);
+
+/**
+ * Put page requests of assigned devices into the guest's queue; its answers go back as it gives
+ * them. Does not wait for requests. Any thread, but not from within a callback of this library.
+ * @param limit  at most so many
+ * @return how many there were
+ */
+VIOMMU_EXPORT unsigned int viommu_forward_page_requests(struct viommu *viommu, unsigned int limit);
+
 /** The VIOMMU_CAP_* bits that the user configured. Any thread; never changes. */
 VIOMMU_EXPORT uint64_t viommu_get_cap(const struct viommu *viommu);
 

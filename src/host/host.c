@@ -32,6 +32,9 @@ static const char *const call_names[VIOMMU_HOST_CALL_COUNT] = {
     [VIOMMU_HOST_CALL_INVALIDATE] = "invalidate",
     [VIOMMU_HOST_CALL_HW_INFO] = "hw_info",
     [VIOMMU_HOST_CALL_SET_FAULT_HANDLER] = "set_fault_handler",
+    [VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC] = "fault_queue_alloc",
+    [VIOMMU_HOST_CALL_FAULT_QUEUE_READ] = "fault_queue_read",
+    [VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND] = "fault_queue_respond",
 };
 
 const char *viommu_host_call_name(enum viommu_host_call call)
@@ -39,7 +42,7 @@ const char *viommu_host_call_name(enum viommu_host_call call)
     return (unsigned int)call < VIOMMU_HOST_CALL_COUNT ? call_names[call] : "unknown call";
 }
 
-/* A backend must have every call but set_fault_handler. */
+/* A backend must have every call but set_fault_handler and those of fault queues. */
 static const char *missing_op(const struct viommu_host_ops *ops)
 {
     const struct {
@@ -443,4 +446,56 @@ int viommu_host_hw_info(struct viommu_host *host, uint32_t device_id,
         memcpy(info, &full, known);
     }
     return host_call_end(host, VIOMMU_HOST_CALL_HW_INFO, ret, &own, error);
+}
+
+static int check_fault_queues(const struct viommu_host *host, struct viommu_error *error)
+{
+    const struct viommu_host_ops *ops = host->ops;
+
+    if (ops->fault_queue_alloc && ops->fault_queue_read && ops->fault_queue_respond)
+        return 0;
+    return error_set(error, -EOPNOTSUPP, "Host %s cannot deliver page requests", ops->name);
+}
+
+int viommu_host_fault_queue_alloc(struct viommu_host *host, uint32_t *queue_id, int *descriptor,
+                                  struct viommu_error *error)
+{
+    struct viommu_error own;
+    int ret = host_call_begin(host, VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC, &own);
+
+    if (!ret)
+        ret = check_fault_queues(host, &own);
+    if (!ret)
+        ret = host->ops->fault_queue_alloc(host->opaque, queue_id, descriptor, &own);
+    return host_call_end(host, VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC, ret, &own, error);
+}
+
+int viommu_host_fault_queue_read(struct viommu_host *host, uint32_t queue_id,
+                                 struct viommu_host_page_request *requests, size_t *room,
+                                 struct viommu_error *error)
+{
+    struct viommu_error own;
+    int ret = host_call_begin(host, VIOMMU_HOST_CALL_FAULT_QUEUE_READ, &own);
+
+    if (!ret)
+        ret = check_fault_queues(host, &own);
+    if (!ret)
+        ret = host->ops->fault_queue_read(host->opaque, queue_id, requests, room, &own);
+    if (ret)
+        *room = 0;
+    return host_call_end(host, VIOMMU_HOST_CALL_FAULT_QUEUE_READ, ret, &own, error);
+}
+
+int viommu_host_fault_queue_respond(struct viommu_host *host, uint32_t queue_id,
+                                    const struct viommu_host_page_response *response,
+                                    struct viommu_error *error)
+{
+    struct viommu_error own;
+    int ret = host_call_begin(host, VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND, &own);
+
+    if (!ret)
+        ret = check_fault_queues(host, &own);
+    if (!ret)
+        ret = host->ops->fault_queue_respond(host->opaque, queue_id, response, &own);
+    return host_call_end(host, VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND, ret, &own, error);
 }

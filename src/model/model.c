@@ -81,6 +81,17 @@ void viommu_interrupt_set_listener(struct viommu *viommu, viommu_interrupt_chang
         viommu->ops->interrupt_set_listener(viommu, changed, opaque);
 }
 
+int viommu_page_request_descriptor(const struct viommu *viommu)
+{
+    return viommu->ops->page_request_descriptor ? viommu->ops->page_request_descriptor(viommu) : -1;
+}
+
+unsigned int viommu_forward_page_requests(struct viommu *viommu, unsigned int limit)
+{
+    return viommu->ops->forward_page_requests ? viommu->ops->forward_page_requests(viommu, limit)
+                                              : 0;
+}
+
 uint64_t viommu_get_cap(const struct viommu *viommu)
 {
     return viommu->ops->get_cap(viommu);

@@ -22,6 +22,9 @@ struct viommu_model_ops {
                            struct viommu_interrupt *out);
     void (*interrupt_set_listener)(struct viommu *viommu, viommu_interrupt_changed_fn *changed,
                                    void *opaque);
+    /* Page requests of assigned devices; both NULL: the model has none. */
+    int (*page_request_descriptor)(const struct viommu *viommu);
+    unsigned int (*forward_page_requests)(struct viommu *viommu, unsigned int limit);
     const struct viommu_pci_iommu_ops *pci_ops; /* their opaque is the struct viommu */
 };
 

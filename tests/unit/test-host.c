@@ -139,6 +139,33 @@ static int backend_handler(void *opaque, uint32_t device_id, viommu_host_fault_f
     return reach(opaque, VIOMMU_HOST_CALL_SET_FAULT_HANDLER, error);
 }
 
+static int backend_queue_alloc(void *opaque, uint32_t *queue_id, int *descriptor,
+                               struct viommu_error *error)
+{
+    *queue_id = ((struct backend *)opaque)->next_id++;
+    *descriptor = 0;
+    return reach(opaque, VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC, error);
+}
+
+static int backend_queue_read(void *opaque, uint32_t queue_id,
+                              struct viommu_host_page_request *requests, size_t *count,
+                              struct viommu_error *error)
+{
+    (void)queue_id;
+    (void)requests;
+    (void)count;
+    return reach(opaque, VIOMMU_HOST_CALL_FAULT_QUEUE_READ, error);
+}
+
+static int backend_queue_respond(void *opaque, uint32_t queue_id,
+                                 const struct viommu_host_page_response *response,
+                                 struct viommu_error *error)
+{
+    (void)queue_id;
+    (void)response;
+    return reach(opaque, VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND, error);
+}
+
 static const struct viommu_host_ops ops = {
     .size = sizeof(ops),
     .name = "notes",
@@ -156,6 +183,9 @@ static const struct viommu_host_ops ops = {
     .invalidate = backend_invalidate,
     .hw_info = backend_hw_info,
     .set_fault_handler = backend_handler,
+    .fault_queue_alloc = backend_queue_alloc,
+    .fault_queue_read = backend_queue_read,
+    .fault_queue_respond = backend_queue_respond,
 };
 
 static struct viommu_host *host_create(struct backend *backend)
@@ -174,8 +204,10 @@ static int call(struct viommu_host *host, enum viommu_host_call which, struct vi
     struct viommu_host_hw_info info = {.size = sizeof(info)};
     struct viommu_host_device *device;
     static char page[4096] __attribute__((aligned(4096)));
+    const struct viommu_host_page_response response = {1, 0};
+    struct viommu_host_page_request request;
     uint32_t id, count = 3;
-    size_t room = 0;
+    size_t room = 0, one = 1;
     int ret;
 
     switch (which) {
@@ -204,6 +236,14 @@ static int call(struct viommu_host *host, enum viommu_host_call which, struct vi
         return viommu_host_invalidate(host, 3, VIOMMU_HOST_DATA_VTD_S1, page, 24, &count, error);
     case VIOMMU_HOST_CALL_HW_INFO:
         return viommu_host_hw_info(host, 1, &info, error);
+    case VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC:
+        return viommu_host_fault_queue_alloc(host, &id, &ret, error);
+    case VIOMMU_HOST_CALL_FAULT_QUEUE_READ:
+        ret = viommu_host_fault_queue_read(host, 4, &request, &one, error);
+        assert_int_equal(one, ret ? 0 : 1);
+        return ret;
+    case VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND:
+        return viommu_host_fault_queue_respond(host, 4, &response, error);
     default:
         assert_int_equal(host_device_create(&device, host, 1, 2, 3, false, NULL), 0);
         ret = viommu_host_device_set_fault_handler(device, NULL, NULL, error);
@@ -234,6 +274,9 @@ static void test_create(void **state)
     assert_int_equal(viommu_host_create(&host, &less, &backend, NULL, &error), 0);
     assert_int_equal(host_device_create(&device, host, 1, 2, 3, true, NULL), 0);
     assert_int_equal(viommu_host_device_set_fault_handler(device, NULL, NULL, &error), -EOPNOTSUPP);
+    assert_int_equal(call(host, VIOMMU_HOST_CALL_FAULT_QUEUE_ALLOC, &error), -EOPNOTSUPP);
+    assert_int_equal(call(host, VIOMMU_HOST_CALL_FAULT_QUEUE_READ, &error), -EOPNOTSUPP);
+    assert_int_equal(call(host, VIOMMU_HOST_CALL_FAULT_QUEUE_RESPOND, &error), -EOPNOTSUPP);
     host_device_destroy(device);
     viommu_host_destroy(host);
     assert_int_equal(backend.destroyed, 1);

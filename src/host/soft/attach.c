@@ -94,10 +94,12 @@ static void hwpt_leave(struct soft_hwpt *hwpt)
     soft_cache_clear(&hwpt->cache);
 }
 
-static void replace_hwpt(struct soft_hwpt **place, struct soft_hwpt *hwpt)
+static void replace_hwpt(struct viommu_soft_device *device, uint32_t pasid,
+                         struct soft_hwpt **place, struct soft_hwpt *hwpt)
 {
     if (*place == hwpt)
         return;
+    soft_faults_end(device, pasid);
     hwpt_leave(*place);
     *place = hwpt;
     if (hwpt)
@@ -106,7 +108,7 @@ static void replace_hwpt(struct soft_hwpt **place, struct soft_hwpt *hwpt)
 
 static void pasid_remove(struct viommu_soft_device *device, struct soft_pasid *pasid)
 {
-    replace_hwpt(&pasid->hwpt, NULL);
+    replace_hwpt(device, pasid->pasid, &pasid->hwpt, NULL);
     tdelete(pasid, &device->pasid_tree, compare_pasids);
     LIST_REMOVE(pasid, link);
     free(pasid);
@@ -131,7 +133,7 @@ void soft_device_block(struct viommu_soft_device *device)
 {
     while (!LIST_EMPTY(&device->pasids))
         pasid_remove(device, LIST_FIRST(&device->pasids));
-    replace_hwpt(&device->hwpt, NULL);
+    replace_hwpt(device, VIOMMU_PASID_NONE, &device->hwpt, NULL);
 }
 
 void soft_unbind(void *opaque, uint32_t device_id)
@@ -230,6 +232,10 @@ static int check_attach(const struct viommu_soft_device *device, uint32_t pasid,
                          "Device %s is behind IOMMU %u, HWPT %u belongs to IOMMU %u; allocate one "
                          "for this device",
                          device->name, device->iommu, hwpt->object.id, hwpt->iommu);
+    if (hwpt->faults && !device->host->caps.page_requests)
+        return error_set(error, -ENODEV,
+                         "HWPT %u wants page requests, device %s of %s makes none (ECAP.PRS)",
+                         hwpt->object.id, device->name, device->host->info.name);
     ret = check_pasid(device, pasid, hwpt, error);
     if (!ret && hwpt->object.type == SOFT_NESTED)
         ret = check_first_stage(hwpt, error);
@@ -253,7 +259,7 @@ static int attach_locked(struct soft_host *host, uint32_t device_id, uint32_t pa
     if (ret)
         return ret;
     if (pasid == VIOMMU_PASID_NONE) {
-        replace_hwpt(&device->hwpt, hwpt);
+        replace_hwpt(device, VIOMMU_PASID_NONE, &device->hwpt, hwpt);
         return 0;
     }
     entry = find_pasid(device, pasid);
@@ -262,7 +268,7 @@ static int attach_locked(struct soft_host *host, uint32_t device_id, uint32_t pa
     if (!entry)
         return error_set(error, -ENOMEM, "No memory to attach PASID %u of device %s", pasid,
                          device->name);
-    replace_hwpt(&entry->hwpt, hwpt);
+    replace_hwpt(device, pasid, &entry->hwpt, hwpt);
     return 0;
 }
 
@@ -284,7 +290,7 @@ static void detach_locked(struct viommu_soft_device *device, uint32_t pasid)
     struct soft_pasid *entry;
 
     if (pasid == VIOMMU_PASID_NONE) {
-        replace_hwpt(&device->hwpt, NULL);
+        replace_hwpt(device, VIOMMU_PASID_NONE, &device->hwpt, NULL);
         return;
     }
     entry = find_pasid(device, pasid);

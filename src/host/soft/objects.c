@@ -63,6 +63,8 @@ static void hwpt_free(struct soft_hwpt *hwpt)
 {
     if (hwpt->root)
         soft_second_destroy(hwpt);
+    if (hwpt->faults)
+        hwpt->faults->users--;
     soft_cache_destroy(&hwpt->cache);
     free(hwpt);
 }
@@ -140,10 +142,12 @@ static int check_nested(const struct soft_host *host, const struct viommu_soft_d
                         const struct soft_hwpt *parent,
                         const struct viommu_host_hwpt_options *options, struct viommu_error *error)
 {
-    if ((options->flags & ~VIOMMU_HOST_HWPT_PASID) || options->data_type == VIOMMU_HOST_DATA_NONE)
+    const uint32_t known = VIOMMU_HOST_HWPT_PASID | VIOMMU_HOST_HWPT_FAULT_QUEUE;
+
+    if ((options->flags & ~known) || options->data_type == VIOMMU_HOST_DATA_NONE)
         return error_set(error, -EOPNOTSUPP,
-                         "Nested HWPT with flags 0x%x and data type %d: it may have the flag PASID "
-                         "(8), and needs vendor data",
+                         "Nested HWPT with flags 0x%x and data type %d: it may have the flags "
+                         "FAULT_QUEUE (4) and PASID (8), and needs vendor data",
                          options->flags, (int)options->data_type);
     if (!(parent->flags & VIOMMU_HOST_HWPT_NEST_PARENT))
         return error_set(error, -EINVAL,
@@ -185,11 +189,18 @@ static int alloc_nested(struct soft_host *host, struct viommu_soft_device *devic
                         struct soft_hwpt **out, struct viommu_error *error)
 {
     struct viommu_host_vtd_s1 first_stage;
+    struct soft_fault_queue *faults = NULL;
     struct soft_hwpt *hwpt;
     int ret = check_nested(host, device, parent, options, error);
 
     if (!ret)
         ret = copy_first_stage(&first_stage, options, error);
+    if (!ret && options->flags & VIOMMU_HOST_HWPT_FAULT_QUEUE) {
+        faults = soft_find_fault_queue(host, options->fault_queue_id);
+        if (!faults)
+            ret = error_set(error, -ENOENT, "There is no fault queue %u for a nested HWPT",
+                            options->fault_queue_id);
+    }
     if (ret)
         return ret;
     hwpt = hwpt_new(host, device->iommu, options->flags);
@@ -201,6 +212,9 @@ static int alloc_nested(struct soft_host *host, struct viommu_soft_device *devic
         return ret;
     }
     hwpt->first_stage = first_stage;
+    hwpt->faults = faults;
+    if (faults)
+        faults->users++;
     hwpt->parent = parent;
     LIST_INSERT_HEAD(&parent->nested, hwpt, sibling);
     *out = hwpt;
@@ -270,9 +284,19 @@ static int destroy_ioas(struct soft_host *host, struct soft_ioas *ioas, struct v
     return 0;
 }
 
+static int destroy_fault_queue(struct soft_fault_queue *queue, struct viommu_error *error)
+{
+    if (queue->users)
+        return error_set(error, -EBUSY, "Fault queue %u is used by %u HWPTs; destroy them first",
+                         queue->object.id, queue->users);
+    soft_fault_queue_free(queue);
+    return 0;
+}
+
 int soft_destroy_object(void *opaque, uint32_t id, struct viommu_error *error)
 {
     struct soft_host *host = opaque;
+    struct soft_fault_queue *queue;
     struct soft_ioas *ioas;
     struct soft_hwpt *hwpt;
     int ret;
@@ -280,8 +304,11 @@ int soft_destroy_object(void *opaque, uint32_t id, struct viommu_error *error)
     pthread_rwlock_wrlock(&host->lock);
     ioas = soft_find_ioas(host, id);
     hwpt = soft_find_hwpt(host, id);
+    queue = soft_find_fault_queue(host, id);
     if (hwpt)
         ret = destroy_hwpt(hwpt, error);
+    else if (queue)
+        ret = destroy_fault_queue(queue, error);
     else if (ioas)
         ret = destroy_ioas(host, ioas, error);
     else if (soft_find_device(host, id))
@@ -304,7 +331,18 @@ static void destroy_hwpts_of(struct soft_ioas *ioas)
     }
 }
 
-/* With the devices unbound: only IOASes and what hangs on them are left. */
+static void destroy_fault_queues(struct soft_host *host)
+{
+    struct soft_object *object, *next;
+
+    for (object = LIST_FIRST(&host->objects); object; object = next) {
+        next = LIST_NEXT(object, link);
+        if (object->type == SOFT_FAULT_QUEUE)
+            soft_fault_queue_free((struct soft_fault_queue *)object);
+    }
+}
+
+/* With the devices unbound: only IOASes with what hangs on them, and fault queues, are left. */
 void soft_destroy_all_objects(struct soft_host *host)
 {
     struct soft_object *object, *next;
@@ -317,4 +355,5 @@ void soft_destroy_all_objects(struct soft_host *host)
         soft_ioas_free(host, (struct soft_ioas *)object);
         next = LIST_FIRST(&host->objects);
     }
+    destroy_fault_queues(host);
 }

@@ -24,6 +24,7 @@
 
 /* VT-d 5.0, 11.4.3: extended capability register. */
 #define ECAP_NEST  BIT64(26)
+#define ECAP_PRS   BIT64(29)
 #define ECAP_ERS   BIT64(30)
 #define ECAP_SRS   BIT64(31)
 #define ECAP_EAFS  BIT64(34)
@@ -122,6 +123,7 @@ static void derive_vtd(struct soft_caps *caps, uint64_t cap, uint64_t ecap)
     caps->supervisor = ecap & ECAP_SRS;
     caps->execute = ecap & ECAP_ERS;
     caps->extended_access = ecap & ECAP_EAFS;
+    caps->page_requests = scalable && (ecap & ECAP_PRS);
     caps->nest = scalable && (ecap & ECAP_NEST);
     caps->nest_parent = caps->nest && (ecap & ECAP_SSTS);
     caps->dirty_tracking = scalable && (ecap & ECAP_SSADS) && (ecap & ECAP_SSTS);

@@ -81,6 +81,9 @@ static const struct viommu_host_ops soft_ops = {
     .invalidate = soft_invalidate,
     .hw_info = soft_hw_info,
     .set_fault_handler = soft_set_fault_handler,
+    .fault_queue_alloc = soft_fault_queue_alloc,
+    .fault_queue_read = soft_fault_queue_read,
+    .fault_queue_respond = soft_fault_queue_respond,
 };
 
 struct soft_host *soft_host_of(const struct viommu_host *host)
@@ -141,6 +144,7 @@ static int soft_host_new(struct soft_host **out, const struct viommu_soft_option
         return ret;
     }
     soft_caps_derive(&host->caps, &host->info);
+    host->info.page_requests = host->caps.page_requests;
     *out = host;
     return 0;
 }
@@ -200,6 +204,7 @@ static struct viommu_soft_device *device_new(struct soft_host *host, const char 
     device->plugged = true;
     device->references = 1;
     LIST_INIT(&device->pasids);
+    TAILQ_INIT(&device->groups);
     soft_gate_init(&device->handlers);
     soft_gate_init(&device->requests);
     return device;
@@ -241,10 +246,9 @@ static void count_object(struct viommu_soft_census *census, const struct soft_ob
 {
     const struct soft_hwpt *hwpt = (const struct soft_hwpt *)object;
     uint64_t *const counters[] = {
-        [SOFT_DEVICE] = &census->bound_devices,
-        [SOFT_IOAS] = &census->ioas,
-        [SOFT_PAGING] = &census->paging_hwpts,
-        [SOFT_NESTED] = &census->nested_hwpts,
+        [SOFT_DEVICE] = &census->bound_devices,     [SOFT_IOAS] = &census->ioas,
+        [SOFT_PAGING] = &census->paging_hwpts,      [SOFT_NESTED] = &census->nested_hwpts,
+        [SOFT_FAULT_QUEUE] = &census->fault_queues,
     };
 
     ++*counters[object->type];

@@ -35,6 +35,7 @@ struct soft_caps {
     bool supervisor;       /* ECAP.SRS */
     bool execute;          /* ECAP.ERS */
     bool extended_access;  /* ECAP.EAFS */
+    bool page_requests;    /* ECAP.PRS */
     uint8_t address_width; /* input bits of the second stage */
     uint8_t levels;        /* of second-stage tables */
     uint8_t pasid_bits;    /* 0: no PASID */
@@ -54,6 +55,7 @@ enum soft_type {
     SOFT_IOAS,
     SOFT_PAGING,
     SOFT_NESTED,
+    SOFT_FAULT_QUEUE,
 };
 
 /* Whatever has an ID. */
@@ -92,6 +94,7 @@ struct soft_host {
     struct viommu_log log;
     pthread_rwlock_t lock;
     uint32_t last_id;
+    uint32_t last_cookie; /* of a page request group */
     LIST_HEAD(, soft_object) objects;
     LIST_HEAD(, viommu_soft_device) devices; /* plugged in */
     uint64_t mapped_bytes;
@@ -105,6 +108,17 @@ struct soft_host {
 };
 
 struct soft_hwpt;
+struct soft_group; /* faults.c: page requests of one group */
+
+struct soft_fault_queue {
+    struct soft_object object;
+    int descriptor;     /* an eventfd: 1 while unread is not 0 */
+    uint64_t unread;    /* requests */
+    unsigned int users; /* HWPTs */
+};
+
+/* Answers to page requests that a device keeps until they are asked for. */
+#define SOFT_ANSWERS 64
 
 struct soft_ioas {
     struct soft_object object;
@@ -127,6 +141,7 @@ struct soft_hwpt {
     /* nested */
     struct soft_hwpt *parent;
     struct viommu_host_vtd_s1 first_stage;
+    struct soft_fault_queue *faults; /* or NULL */
 };
 
 struct viommu_soft_device {
@@ -144,6 +159,10 @@ struct viommu_soft_device {
     void *fault_opaque;
     struct soft_gate handlers; /* fault handlers under way */
     struct soft_gate requests; /* DMA calls under way, handlers included */
+    TAILQ_HEAD(, soft_group) groups;
+    unsigned int group_count;
+    struct viommu_pci_page_response answers[SOFT_ANSWERS];
+    unsigned int answer_count;
 };
 
 struct soft_pasid {
@@ -214,6 +233,21 @@ int soft_set_fault_handler(void *opaque, uint32_t device_id, viommu_host_fault_f
 void soft_device_block(struct viommu_soft_device *device); /* detach all; lock held for writing */
 struct soft_hwpt *soft_device_hwpt(const struct viommu_soft_device *device, uint32_t pasid);
 void soft_device_put(struct viommu_soft_device *device); /* frees with the last reference */
+
+/* faults.c. Lock held for writing, but for the three calls of the backend. */
+struct soft_fault_queue *soft_find_fault_queue(struct soft_host *host, uint32_t id);
+void soft_fault_queue_free(struct soft_fault_queue *queue);
+/* What the device has asked for by this PASID, or without, is answered: it is attached elsewhere.
+ */
+void soft_faults_end(struct viommu_soft_device *device, uint32_t pasid);
+int soft_fault_queue_alloc(void *opaque, uint32_t *queue_id, int *descriptor,
+                           struct viommu_error *error);
+int soft_fault_queue_read(void *opaque, uint32_t queue_id,
+                          struct viommu_host_page_request *requests, size_t *count,
+                          struct viommu_error *error);
+int soft_fault_queue_respond(void *opaque, uint32_t queue_id,
+                             const struct viommu_host_page_response *response,
+                             struct viommu_error *error);
 
 /* second.c: second-stage tables of a paging HWPT. Map and unmap: lock held for writing. */
 int soft_second_create(struct soft_hwpt *hwpt);

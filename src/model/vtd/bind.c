@@ -198,10 +198,12 @@ static int alloc_nested(const struct vtd_assigned *assigned, const struct vtd_en
         .size = sizeof(options),
         .device_id = viommu_host_device_id(assigned->device),
         .parent_id = parent,
-        .flags = nest_hwpt_flags(assigned),
+        .flags = nest_hwpt_flags(assigned) |
+                 (nest_requests_queue(assigned) ? VIOMMU_HOST_HWPT_FAULT_QUEUE : 0),
         .data_type = VIOMMU_HOST_DATA_VTD_S1,
         .data = &data,
         .data_length = sizeof(data),
+        .fault_queue_id = nest_requests_queue(assigned),
     };
 
     return viommu_host_hwpt_alloc(viommu_host_device_host(assigned->device), &options, hwpt, error);
@@ -257,8 +259,10 @@ static void target_replace(struct nest_binding *binding, const struct nest_targe
     binding->target = *target;
     pending_clear(&binding->first);
     pending_clear(&binding->second);
-    if (old.state == NEST_BOUND)
+    if (old.state == NEST_BOUND) {
         vtd_count(binding->assigned->vtd, nested_unbinds);
+        nest_requests_forget(binding->assigned, binding->pasid);
+    }
     target_drop(binding->assigned, &old);
 }
 

@@ -466,6 +466,7 @@ int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_
         free(assigned);
         return ret;
     }
+    nest_requests_open(assigned);
     TAILQ_INSERT_TAIL(&vtd->nest->devices, assigned, link);
     update_function(vtd, assigned->function);
     assigned->scan = nest_pasid_count(assigned) != 0;
@@ -550,6 +551,7 @@ static void release_device(struct vtd_assigned *assigned)
                     "%s: the fault handler stays until the device is unbound: %s", assigned->name,
                     error.message);
     forget_leftovers(assigned);
+    nest_requests_close(assigned);
 }
 
 static void remove_device(struct vtd_assigned *assigned)
@@ -648,6 +650,13 @@ static void memory_removed(struct memory_listener *listener,
     pthread_mutex_unlock(&nest->vtd->lock);
 }
 
+static void free_nest(struct vtd_nest *nest)
+{
+    nest_requests_destroy(nest);
+    free(nest->ranges);
+    free(nest);
+}
+
 int vtd_nest_create(struct vtd *vtd)
 {
     struct vtd_nest *nest = calloc(1, sizeof(*nest));
@@ -656,6 +665,11 @@ int vtd_nest_create(struct vtd *vtd)
     if (!nest)
         return -ENOMEM;
     nest->vtd = vtd;
+    ret = nest_requests_create(nest);
+    if (ret) {
+        free(nest);
+        return ret;
+    }
     nest->listener.add = memory_added;
     nest->listener.remove = memory_removed;
     nest->listener.published = memory_published;
@@ -663,7 +677,7 @@ int vtd_nest_create(struct vtd *vtd)
     vtd->nest = nest;
     ret = memory_listener_register(vtd->options.memory, &nest->listener, NULL);
     if (ret)
-        free(nest);
+        free_nest(nest);
     return ret;
 }
 
@@ -677,6 +691,5 @@ void vtd_nest_destroy(struct vtd *vtd)
         remove_device(assigned); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the list */
     pthread_mutex_unlock(&vtd->lock);
     memory_listener_unregister(vtd->options.memory, &nest->listener);
-    free(nest->ranges);
-    free(nest);
+    free_nest(nest);
 }

@@ -85,6 +85,7 @@ struct vtd_assigned {
     struct nest_binding rid;
     TAILQ_HEAD(nest_bindings, nest_binding) pasids;
     TAILQ_HEAD(, nest_leftover) leftovers;
+    struct nest_requests *requests; /* NULL: its page requests do not reach us */
     TAILQ_ENTRY(vtd_assigned) link;
 };
 
@@ -92,6 +93,7 @@ struct vtd_nest {
     struct memory_listener listener; /* first: nest.c casts */
     struct vtd *vtd;
     TAILQ_HEAD(, vtd_assigned) devices;
+    int descriptor; /* an epoll of the devices' fault queues, or -1 */
     /*
      * Guest memory, ascending by GPA. Not looked up in the memory map: a range that is being
      * removed is still found there after we have unmapped it, and must not be mapped again.
@@ -155,6 +157,15 @@ void nest_check_leftovers(struct vtd_assigned *assigned);
 uint32_t nest_hwpt_flags(const struct vtd_assigned *assigned);
 /* PASIDs that the unit and the device have. */
 uint32_t nest_pasid_count(const struct vtd_assigned *assigned);
+
+/* nest_requests.c: a fault queue for the device, when it can make page requests; its ID, or 0; and
+ * what the host has answered as the attachment of this PASID ends. */
+int nest_requests_create(struct vtd_nest *nest);
+void nest_requests_destroy(struct vtd_nest *nest);
+void nest_requests_open(struct vtd_assigned *assigned);
+void nest_requests_close(struct vtd_assigned *assigned);
+uint32_t nest_requests_queue(const struct vtd_assigned *assigned);
+void nest_requests_forget(struct vtd_assigned *assigned, uint32_t pasid);
 
 /* shadow.c */
 /*

@@ -188,16 +188,22 @@ int vtd_prq_request(struct vtd *vtd, const struct viommu_pci_ats *ats,
     return 0;
 }
 
-/* Requests are put into the queue at once: when nobody is at it, all are there. */
+/* What one wait descriptor fetches from hosts. */
+#define DRAIN_MAX 4096
+
+/* Requests are put into the queue at once: when nobody is at it, all are there. Those of assigned
+ * devices wait at the host. */
 void vtd_prq_drain(struct vtd *vtd)
 {
     pthread_mutex_lock(&vtd->prq_lock);
     pthread_mutex_unlock(&vtd->prq_lock);
+    vtd_nest_forward(vtd, DRAIN_MAX);
 }
 
 /* 6.5.2.7. Who has not asked gets it, too: devices check what they are told. */
 enum vtd_queue_error vtd_queue_page_response(struct vtd *vtd, const uint64_t *quadwords)
 {
+    uint16_t requester_id = (uint16_t)field_get(VTD_DESC_RESPONSE_RID, quadwords[0]);
     bool with_pasid = quadwords[0] & VTD_DESC_RESPONSE_PP;
     const struct viommu_pci_page_response response = {
         .pasid = with_pasid ? (uint32_t)field_get(VTD_DESC_PASID_FIELD, quadwords[0])
@@ -207,6 +213,7 @@ enum vtd_queue_error vtd_queue_page_response(struct vtd *vtd, const uint64_t *qu
     };
 
     vtd_count(vtd, page_responses);
-    vtd_tlb_respond(vtd, (uint16_t)field_get(VTD_DESC_RESPONSE_RID, quadwords[0]), &response);
+    vtd_tlb_respond(vtd, requester_id, &response);
+    vtd_nest_respond(vtd, requester_id, &response);
     return VTD_QUEUE_OK;
 }

@@ -101,6 +101,23 @@ static void vtd_get_stats(const struct viommu *viommu, struct viommu_stats *stat
         stats->walks = count_walks(vtd);
 }
 
+static unsigned int vtd_forward_page_requests(struct viommu *viommu, unsigned int limit)
+{
+    struct vtd *vtd = vtd_of(viommu);
+    unsigned int count;
+
+    pthread_mutex_lock(&vtd->lock);
+    vtd_work_refill(vtd);
+    count = vtd_nest_forward(vtd, limit);
+    pthread_mutex_unlock(&vtd->lock);
+    return count;
+}
+
+static int vtd_page_request_descriptor(const struct viommu *viommu)
+{
+    return vtd_nest_descriptor((const struct vtd *)viommu);
+}
+
 static const struct viommu_model_ops vtd_ops = {
     .name = "vtd",
     .mmio_size = vtd_mmio_size,
@@ -112,6 +129,8 @@ static const struct viommu_model_ops vtd_ops = {
     .get_stats = vtd_get_stats,
     .interrupt_send = vtd_interrupt_send,
     .interrupt_set_listener = vtd_interrupt_set_listener,
+    .page_request_descriptor = vtd_page_request_descriptor,
+    .forward_page_requests = vtd_forward_page_requests,
     .pci_ops = &vtd_pci_ops,
 };
 

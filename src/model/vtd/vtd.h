@@ -20,6 +20,7 @@
  *   interrupt.c    interrupt remapping: table entries, source validation, invalidations
  *   posted.c       interrupt posting
  *   nest.c         guest tables on the host: nested HWPTs, pass-through, blocking
+ *   nest_requests.c  page requests of assigned devices
  *   shadow.c       guest second-stage tables mirrored into an IOAS
  *   sanitize*.c    what the guest's driver does wrong
  *
@@ -453,5 +454,12 @@ void vtd_nest_replay(struct vtd *vtd);
 /* Is an assigned device with this requester ID given a mirror of its second stage that does not map
  * this page? */
 bool vtd_nest_lacks(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid, uint64_t address);
+/* nest_requests.c: put page requests of assigned devices into the guest's queue, at most `limit` or
+ * what the work that is left allows; how many. And the guest's answer to one. */
+unsigned int vtd_nest_forward(struct vtd *vtd, unsigned int limit);
+void vtd_nest_respond(struct vtd *vtd, uint16_t requester_id,
+                      const struct viommu_pci_page_response *response);
+/* Readable while there are some; -1: never. Takes no lock. */
+int vtd_nest_descriptor(const struct vtd *vtd);
 
 #endif
