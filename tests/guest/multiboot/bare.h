@@ -119,6 +119,7 @@ bool vtd_command(uint32_t bit, bool on);
 
 void vtd_checks(void);
 void legacy_checks(void);
+void planted_checks(void); /* mistakes, for a unit that sanitizes */
 /* Translates by fresh tables of three levels; a transfer through them arrives. */
 bool legacy_translation_on(void);
 

@@ -486,6 +486,74 @@ bool legacy_translation_on(void)
            no_fault();
 }
 
+/* ---- Mistakes of a driver, for a unit that sanitizes: whoever runs this looks at its reports.
+ * What the device does is as the unit, which caches less than it may, lets it. */
+
+#define DRAIN 3u /* DR and DW, bits 49 and 48 */
+
+static bool invalidate_page(uint64_t iova, uint32_t drain)
+{
+    uint32_t offset = vtd_iotlb();
+
+    vtd_write_halves(offset - 8, iova);
+    vtd_write_halves(offset, 1ull << 63 | (uint64_t)FINE << 60 | (uint64_t)drain << 48 |
+                                 (uint64_t)DOMAIN_ID << 32);
+    return same("IOTLB.IAIG", read32(VTD + offset + 4) >> 25 & 3, FINE);
+}
+
+static bool remaps_as_it_should(void)
+{
+    map(&first, IOVA, page_b, PTE_BOTH);
+    return invalidate_page(IOVA, DRAIN) && write_arrives(IOVA, page_b);
+}
+
+/* Another invalidation is waited for, but not that of the page. */
+static bool forgets_the_page(void)
+{
+    map(&first, IOVA, page_a, PTE_BOTH);
+    return same("CCMD.CAIG", invalidate_context(DOMAIN), DOMAIN) && invalidate_page(IOVA, DRAIN) &&
+           write_arrives(IOVA, page_a);
+}
+
+static bool invalidates_the_next_page(void)
+{
+    map(&first, IOVA, page_b, PTE_BOTH);
+    return invalidate_page(IOVA + PAGE, DRAIN) && invalidate_page(IOVA, DRAIN) &&
+           write_arrives(IOVA, page_b);
+}
+
+static bool does_not_drain(void)
+{
+    map(&first, IOVA, page_a, PTE_BOTH);
+    return invalidate_page(IOVA, 0) && write_arrives(IOVA, page_a);
+}
+
+/* The page goes first, lest it is reported, too, when the first of the two commands completes. */
+static bool rewrites_present_context(void)
+{
+    bool good = invalidate_page(IOVA, DRAIN);
+
+    make_stage(&second, 3);
+    map(&second, IOVA, page_b, PTE_BOTH);
+    set_context(&second, 0);
+    return good && same("CCMD.CAIG", invalidate_context(DOMAIN), DOMAIN) &&
+           invalidate_page(IOVA, DRAIN) && write_arrives(IOVA, page_b);
+}
+
+static const struct check planted[] = {
+    {"planted: translation is on", legacy_translation_on, NULL},
+    {"planted: nothing", remaps_as_it_should, NULL},
+    {"planted: a missing invalidation", forgets_the_page, NULL},
+    {"planted: an invalidation of the next page", invalidates_the_next_page, NULL},
+    {"planted: no drain", does_not_drain, NULL},
+    {"planted: a present context entry rewritten", rewrites_present_context, NULL},
+};
+
+void planted_checks(void)
+{
+    RUN(planted);
+}
+
 static const struct check checks[] = {
     {"legacy: an empty root table blocks DMA", empty_root_table_blocks, NULL},
     {"legacy: an empty context table blocks DMA", empty_context_table_blocks, NULL},

@@ -95,7 +95,9 @@ void bare_main(uint32_t magic, uint32_t info)
     if (edu_devfn)
         edu_checks();
     vtd_checks();
-    if (option("vtd"))
+    if (option("planted"))
+        planted_checks();
+    else if (option("vtd"))
         legacy_checks();
     print("bare: ");
     print_number(passed);
