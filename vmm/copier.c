@@ -4,10 +4,12 @@
 #include "vmm.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <viommu/dma.h>
 
-#define GROUP_PAGES 4u   /* asked for at once */
-#define TRIES       256u /* for one page */
+#define GROUP_PAGES 4u      /* asked for at once */
+#define TRIES       500u    /* for one page */
+#define PAUSE_NS    1000000 /* before asking anew for what was granted and is not there */
 
 /* One access of the job: at most a page, and what may follow it in the same direction. */
 struct step {
@@ -156,6 +158,26 @@ static enum vmm_copier_result request_pages(struct vmm_copier *copier, const str
     return await_response(copier, send_group(copier, step, allowed, index));
 }
 
+/*
+ * A page that was granted may be gone again; and a unit whose queue has overflowed tells the device
+ * to try again. Neither is a reason to hurry.
+ */
+static void pause_before_retry(struct vmm_copier *copier)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += PAUSE_NS;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&copier->lock);
+    if (!copier->stopping && !copier->ending)
+        pthread_cond_timedwait(&copier->changed, &copier->lock, &until);
+    pthread_mutex_unlock(&copier->lock);
+}
+
 static bool is_stopping(struct vmm_copier *copier)
 {
     bool stopping;
@@ -175,6 +197,7 @@ static enum vmm_copier_result access_untranslated(struct vmm_copier *copier,
 static enum vmm_copier_result access_page(struct vmm_copier *copier, const struct step *step)
 {
     enum vmm_copier_result result = VMM_COPIER_OK;
+    unsigned int requests = 0;
     uint8_t granted = 0;
     bool refused;
 
@@ -187,8 +210,11 @@ static enum vmm_copier_result access_page(struct vmm_copier *copier, const struc
             return refused ? VMM_COPIER_REFUSED : VMM_COPIER_OK;
         if (ask_translation(copier, step, &granted))
             return VMM_COPIER_REFUSED;
-        if (!(granted & step->access))
-            result = request_pages(copier, step);
+        if (granted & step->access)
+            continue;
+        if (requests++)
+            pause_before_retry(copier);
+        result = request_pages(copier, step);
     }
     return result ? result : VMM_COPIER_GAVE_UP;
 }

@@ -117,6 +117,7 @@ static void set_stop(struct vmm_copier *copier, uint64_t value)
 {
     (void)value;
     copier->stopping = copier->busy;
+    pthread_cond_broadcast(&copier->changed);
 }
 
 static const struct copier_register copier_registers[] = {

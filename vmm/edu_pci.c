@@ -3,6 +3,7 @@
 #include "assigned.h"
 #include "device.h"
 #include "edu.h"
+#include "edu_copier.h"
 #include "key_values.h"
 #include "pci.h"
 #include "vmm.h"
@@ -15,6 +16,7 @@ struct edu_function {
     struct vmm_edu edu;
     struct vmm_function_dma emulated; /* one of these two is used */
     struct vmm_assigned assigned;
+    struct vmm_edu_copier copier;
 };
 
 struct edu_options {
@@ -23,6 +25,7 @@ struct edu_options {
     uint64_t segment;
     uint64_t iommu; /* of the host, when assigned */
     uint64_t rmrr;  /* bytes of memory of its own */
+    struct vmm_edu_services services;
 };
 
 enum {
@@ -31,6 +34,9 @@ enum {
     KEY_SEGMENT,
     KEY_IOMMU,
     KEY_RMRR,
+    KEY_PASID,
+    KEY_ATS,
+    KEY_PRI,
     KEY_COUNT
 };
 
@@ -60,26 +66,56 @@ static const struct vmm_edu_ops edu_ops = {
 static uint64_t edu_bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                              unsigned int size)
 {
+    struct edu_function *device = edu_function(fn);
+
     (void)bar;
-    return vmm_edu_read(&edu_function(fn)->edu, offset, size);
+    if (vmm_edu_copier_decodes(&device->copier, offset))
+        return vmm_copier_read(&device->copier.copier, offset - VMM_EDU_COPIER_ADDRESS, size);
+    return vmm_edu_read(&device->edu, offset, size);
 }
 
 static void edu_bar_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                           unsigned int size, uint64_t value)
 {
+    struct edu_function *device = edu_function(fn);
+
     (void)bar;
-    vmm_edu_write(&edu_function(fn)->edu, offset, size, value);
+    if (vmm_edu_copier_decodes(&device->copier, offset))
+        vmm_copier_write(&device->copier.copier, offset - VMM_EDU_COPIER_ADDRESS, size, value);
+    else
+        vmm_edu_write(&device->edu, offset, size, value);
+}
+
+/* Only the capabilities of the copy engine are watched. */
+static void edu_config_write(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
+{
+    (void)offset;
+    (void)size;
+    vmm_edu_copier_config_written(&edu_function(fn)->copier);
 }
 
 static void edu_reset(struct vmm_pci_function *fn)
 {
-    vmm_edu_reset(&edu_function(fn)->edu);
+    struct edu_function *device = edu_function(fn);
+
+    if (device->copier.present)
+        vmm_copier_reset(&device->copier.copier);
+    vmm_edu_reset(&device->edu);
+}
+
+static void edu_stop(struct vmm_pci_function *fn)
+{
+    struct edu_function *device = edu_function(fn);
+
+    if (device->copier.present)
+        vmm_copier_stop(&device->copier.copier);
 }
 
 static void edu_destroy(struct vmm_pci_function *fn)
 {
     struct edu_function *device = edu_function(fn);
 
+    vmm_edu_copier_fini(&device->copier);
     vmm_assigned_detach(&device->assigned);
     vmm_edu_fini(&device->edu);
     free(device);
@@ -88,7 +124,9 @@ static void edu_destroy(struct vmm_pci_function *fn)
 static const struct vmm_pci_ops edu_pci_ops = {
     .bar_read = edu_bar_read,
     .bar_write = edu_bar_write,
+    .config_write = edu_config_write,
     .reset = edu_reset,
+    .stop = edu_stop,
     .destroy = edu_destroy,
 };
 
@@ -103,6 +141,22 @@ static const struct vmm_pci_identity edu_identity = {
     .interrupt_pin = 1,
     .express = true,
 };
+
+static int parse_services(const struct vmm_key *keys, struct vmm_edu_services *services,
+                          struct viommu_error *err)
+{
+    int ret = vmm_key_switch("edu", &keys[KEY_PASID], &services->pasid, err);
+
+    if (!ret)
+        ret = vmm_key_switch("edu", &keys[KEY_ATS], &services->ats, err);
+    if (!ret)
+        ret = vmm_key_switch("edu", &keys[KEY_PRI], &services->pri, err);
+    if (!ret && services->pri && !services->ats)
+        ret = vmm_fail(err, EINVAL,
+                       "edu: pri=on needs ats=on: page requests are for a device that translates "
+                       "its addresses");
+    return ret;
+}
 
 static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct viommu_error *err)
 {
@@ -124,9 +178,10 @@ static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct 
                              err);
     if (!ret)
         ret = vmm_key_number("edu", &keys[KEY_IOMMU], 0, UINT16_MAX, &options->iommu, err);
-    return ret ? ret
-               : vmm_key_number("edu", &keys[KEY_RMRR], 4096, VMM_RESERVED_SIZE_MAX, &options->rmrr,
-                                err);
+    if (!ret)
+        ret = vmm_key_number("edu", &keys[KEY_RMRR], 4096, VMM_RESERVED_SIZE_MAX, &options->rmrr,
+                             err);
+    return ret ? ret : parse_services(keys, &options->services, err);
 }
 
 static int parse_options(const char *arguments, struct edu_options *options,
@@ -135,7 +190,9 @@ static int parse_options(const char *arguments, struct edu_options *options,
     struct vmm_key keys[KEY_COUNT + 1] = {
         [KEY_ASSIGN] = {"assign", NULL},   [KEY_DMA_MASK] = {"dma-mask", NULL},
         [KEY_SEGMENT] = {"segment", NULL}, [KEY_IOMMU] = {"iommu", NULL},
-        [KEY_RMRR] = {"rmrr", NULL},       [KEY_COUNT] = {NULL, NULL},
+        [KEY_RMRR] = {"rmrr", NULL},       [KEY_PASID] = {"pasid", NULL},
+        [KEY_ATS] = {"ats", NULL},         [KEY_PRI] = {"pri", NULL},
+        [KEY_COUNT] = {NULL, NULL},
     };
     int ret = vmm_keys_parse("edu", arguments, keys, err);
 
@@ -172,8 +229,12 @@ static int build_function(struct edu_function *device, struct vmm *vm,
     if (!ret && options->rmrr)
         ret = vmm_reserve(&device->fn, options->rmrr, &base, err);
     if (!ret)
+        ret = vmm_edu_copier_init(&device->copier, &device->fn, device->edu.dma, &options->services,
+                                  err);
+    if (!ret)
         ret = vmm_pci_register(&device->fn, err);
     if (ret) {
+        vmm_edu_copier_fini(&device->copier);
         vmm_assigned_detach(&device->assigned);
         vmm_unreserve(&device->fn);
         vmm_pci_function_fini(&device->fn);

@@ -33,7 +33,10 @@ static void test_refused_options(void **state)
         {"edu,assign=vfio", "assign=soft"},
         {"edu,assign=soft", "--host soft"},
         {"edu,dma-mask=28", "dma-mask"},
-        {"edu,color=red", "assign, dma-mask"},
+        {"edu,color=red", "assign, dma-mask, segment, iommu, rmrr, pasid, ats, pri"},
+        {"edu,pri=on", "needs ats=on"},
+        {"edu,pasid=20", "on nor off"},
+        {"edu,ats=on", "IOMMU"},
     };
     struct machine *machine = machine_create(NULL, NULL);
     struct viommu_error error;
