@@ -100,3 +100,13 @@ void vmm_assigned_detach(struct vmm_assigned *assigned)
     assigned->attachment = NULL;
     assigned->device = NULL;
 }
+
+unsigned int vmm_assigned_pasid_bits(const struct vmm_assigned *assigned)
+{
+    const struct viommu_host_hw_info *info =
+        viommu_host_device_info(viommu_assigned_device_host_device(assigned->attachment));
+
+    if (!(viommu_pci_device_get_viommu_cap(assigned->fn->viommu) & VIOMMU_CAP_PASID))
+        return 0;
+    return info->max_pasid_log2 < 20 ? info->max_pasid_log2 : 20;
+}

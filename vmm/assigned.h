@@ -31,4 +31,10 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
                         struct viommu_error *err);
 void vmm_assigned_detach(struct vmm_assigned *assigned);
 
+/*
+ * How wide the PASIDs are that an attached function may show its guest: as wide as the host's, 0
+ * when the host has none or the vIOMMU is configured without them.
+ */
+unsigned int vmm_assigned_pasid_bits(const struct vmm_assigned *assigned);
+
 #endif

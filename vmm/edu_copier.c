@@ -7,8 +7,6 @@
 #include <viommu/ats.h>
 #include <viommu/dma.h>
 
-#define PASID_BITS 20u
-
 static struct vmm_edu_copier *function_of(struct vmm_copier *copier)
 {
     return vmm_container_of(copier, struct vmm_edu_copier, copier);
@@ -167,8 +165,8 @@ static const struct viommu_pci_ats_ops tlb_ops = {
 
 static void add_capabilities(struct vmm_pci_function *fn, const struct vmm_edu_services *services)
 {
-    if (services->pasid)
-        vmm_pci_add_pasid(fn, PASID_BITS);
+    if (services->pasid_bits)
+        vmm_pci_add_pasid(fn, services->pasid_bits);
     if (services->ats)
         vmm_pci_add_ats(fn);
     if (services->pri)
@@ -181,7 +179,7 @@ int vmm_edu_copier_init(struct vmm_edu_copier *copier, struct vmm_pci_function *
 {
     int ret;
 
-    if (!services->pasid && !services->ats)
+    if (!services->pasid_bits && !services->ats)
         return 0;
     copier->fn = fn;
     copier->dma = dma;

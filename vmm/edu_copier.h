@@ -15,7 +15,7 @@ struct vmm_pci_function;
 
 /* Which of the capabilities the function has; without any there is no copy engine. */
 struct vmm_edu_services {
-    bool pasid;
+    unsigned int pasid_bits; /* 0: no PASIDs; else 1..20 */
     bool ats;
     bool pri; /* only with ats */
 };

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PASID_BITS 20u /* of the emulated device */
+
 struct edu_function {
     struct vmm_pci_function fn;
     struct vmm_edu edu;
@@ -25,7 +27,9 @@ struct edu_options {
     uint64_t segment;
     uint64_t iommu; /* of the host, when assigned */
     uint64_t rmrr;  /* bytes of memory of its own */
-    struct vmm_edu_services services;
+    bool pasid;
+    bool ats;
+    bool pri;
 };
 
 enum {
@@ -142,20 +146,29 @@ static const struct vmm_pci_identity edu_identity = {
     .express = true,
 };
 
-static int parse_services(const struct vmm_key *keys, struct vmm_edu_services *services,
+static int check_services(const struct edu_options *options, struct viommu_error *err)
+{
+    if (options->pri && !options->ats)
+        return vmm_fail(err, EINVAL,
+                        "edu: pri=on needs ats=on: page requests are for a device that translates "
+                        "its addresses");
+    if (options->ats && options->assigned)
+        return vmm_fail(err, EINVAL,
+                        "edu: ats=on is for the emulated device: a device of the simulated host "
+                        "has no device TLB; leave out ats=on or assign=soft");
+    return 0;
+}
+
+static int parse_services(const struct vmm_key *keys, struct edu_options *options,
                           struct viommu_error *err)
 {
-    int ret = vmm_key_switch("edu", &keys[KEY_PASID], &services->pasid, err);
+    int ret = vmm_key_switch("edu", &keys[KEY_PASID], &options->pasid, err);
 
     if (!ret)
-        ret = vmm_key_switch("edu", &keys[KEY_ATS], &services->ats, err);
+        ret = vmm_key_switch("edu", &keys[KEY_ATS], &options->ats, err);
     if (!ret)
-        ret = vmm_key_switch("edu", &keys[KEY_PRI], &services->pri, err);
-    if (!ret && services->pri && !services->ats)
-        ret = vmm_fail(err, EINVAL,
-                       "edu: pri=on needs ats=on: page requests are for a device that translates "
-                       "its addresses");
-    return ret;
+        ret = vmm_key_switch("edu", &keys[KEY_PRI], &options->pri, err);
+    return ret ? ret : check_services(options, err);
 }
 
 static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct viommu_error *err)
@@ -181,7 +194,7 @@ static int parse_keys(struct vmm_key *keys, struct edu_options *options, struct 
     if (!ret)
         ret = vmm_key_number("edu", &keys[KEY_RMRR], 4096, VMM_RESERVED_SIZE_MAX, &options->rmrr,
                              err);
-    return ret ? ret : parse_services(keys, &options->services, err);
+    return ret ? ret : parse_services(keys, options, err);
 }
 
 static int parse_options(const char *arguments, struct edu_options *options,
@@ -212,6 +225,27 @@ static int connect_dma(struct edu_function *device, const struct edu_options *op
     return vmm_function_dma_init(&device->emulated, &device->fn, err);
 }
 
+/* An assigned device shows PASIDs as wide as the host's are, when the vIOMMU has any. */
+static struct vmm_edu_services shown_services(const struct edu_function *device,
+                                              const struct edu_options *options)
+{
+    unsigned int bits = options->assigned ? vmm_assigned_pasid_bits(&device->assigned) : PASID_BITS;
+
+    return (struct vmm_edu_services){
+        .pasid_bits = options->pasid ? bits : 0,
+        .ats = options->ats,
+        .pri = options->pri,
+    };
+}
+
+static int start_copier(struct edu_function *device, const struct edu_options *options,
+                        struct viommu_error *err)
+{
+    struct vmm_edu_services services = shown_services(device, options);
+
+    return vmm_edu_copier_init(&device->copier, &device->fn, device->edu.dma, &services, err);
+}
+
 static int build_function(struct edu_function *device, struct vmm *vm,
                           const struct edu_options *options, struct viommu_error *err)
 {
@@ -229,8 +263,7 @@ static int build_function(struct edu_function *device, struct vmm *vm,
     if (!ret && options->rmrr)
         ret = vmm_reserve(&device->fn, options->rmrr, &base, err);
     if (!ret)
-        ret = vmm_edu_copier_init(&device->copier, &device->fn, device->edu.dma, &options->services,
-                                  err);
+        ret = start_copier(device, options, err);
     if (!ret)
         ret = vmm_pci_register(&device->fn, err);
     if (ret) {

@@ -79,6 +79,7 @@ struct job {
     const char *check;
     bool plain; /* there is no remapping unit; only the disk is checked */
     bool off;   /* there is one, which the kernel must have switched off; else the same */
+    bool sva;   /* the edus have copy engines for SVA, which are checked instead of DMA by VFIO */
     bool scalable;
     enum stage kernel_stage;  /* of functions that kernel drivers use */
     enum stage user_stage;    /* of functions that VFIO uses */
@@ -102,6 +103,7 @@ void again_go(const struct step *step);
 
 /* The parts of the check. */
 void load_modules(void);
+int load_module(const char *name, const char *params); /* from /modules; 0 or a negative errno */
 void check_mode(const struct job *job, struct unit *unit);
 void check_off(void);
 /* Says nothing where there is no unit (NULL). */
@@ -113,5 +115,6 @@ void check_edus(const struct job *job, struct unit *unit);
 void check_units(const struct job *job, struct unit *unit);
 /* After the others: devices were at work. */
 void check_remapping(const struct job *job, const struct unit *unit);
+void check_sva(const struct job *job);
 
 #endif

@@ -34,6 +34,13 @@ static const struct job jobs[] = {
         .kernel_type = "DMA-FQ",
     },
     {
+        .check = "sva",
+        .sva = true,
+        .scalable = true,
+        .kernel_stage = STAGE_FIRST,
+        .kernel_type = "DMA",
+    },
+    {
         .check = "both",
         .scalable = true,
         .kernel_stage = STAGE_FIRST,

@@ -62,7 +62,10 @@ static void check_with_unit(const struct job *job)
         check_mode(job, &unit);
         check_disk(job, &unit);
         go_on_if_due();
-        check_edus(job, &unit);
+        if (job->sva)
+            check_sva(job);
+        else
+            check_edus(job, &unit);
         check_units(job, &unit);
         check_remapping(job, &unit);
         subject("%s", "");

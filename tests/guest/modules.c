@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int load_module(const char *name, const char *params)
+int load_module(const char *name, const char *params)
 {
     char path[300];
     int fd, err;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <viommu/soft.h>
 
 #include <cmocka.h>
 
@@ -322,13 +323,15 @@ static void test_pasid_must_be_enabled(void **state)
  * Scalable mode: PASID 1 has an empty first-stage table. Descriptors are 32 bytes then. See VT-d
  * 5.0, 9.1 to 9.6.
  */
-static void program_pasid(struct machine *machine)
+static void program_pasid(struct machine *machine, bool device_tlb)
 {
     uint64_t *context = (uint64_t *)at(machine, CONTEXT) + 4 * 8 * SLOT;
     uint64_t *pasid = (uint64_t *)at(machine, PASIDS) + 8 * PASID;
 
     *(uint64_t *)at(machine, ROOT) = CONTEXT | 1;
-    context[0] = TABLES | 1 << 4 | 1 << 3 | 1 << 2 | 1; /* page requests, PASIDs, device TLB */
+    context[0] = TABLES | 1 << 3 | 1; /* PASIDs */
+    if (device_tlb)
+        context[0] |= 1 << 4 | 1 << 2; /* page requests, device TLB */
     *(uint64_t *)at(machine, TABLES) = PASIDS | 1;
     pasid[0] = 1 << 6 | 1;  /* first stage */
     pasid[1] = 1 << 23 | 5; /* the walk snoops; domain 5 */
@@ -392,7 +395,7 @@ static void test_page_requests(void **state)
     const uint64_t *request;
 
     (void)state;
-    program_pasid(machine);
+    program_pasid(machine, true);
     enable_all(machine);
     memset(at(machine, DATA), 0x77, 2 * PAGE);
     begin_copy(machine, IOVA, IOVA + 2 * PAGE, 2 * PAGE);
@@ -423,7 +426,7 @@ static void test_page_requests_in_vain(void **state)
     unsigned int pri = extended(machine, ID_PRI);
 
     (void)state;
-    program_pasid(machine);
+    program_pasid(machine, true);
     enable_all(machine);
     begin_copy(machine, IOVA, IOVA + PAGE, 8);
     respond(machine, await_requests(machine, 1), 1);
@@ -447,6 +450,82 @@ static void test_page_requests_in_vain(void **state)
     machine_destroy(machine); /* with a request outstanding */
 }
 
+/* An assigned device shows PASIDs when both the vIOMMU and the host have them. */
+static void test_assigned_pasid_capability(void **state)
+{
+    static const struct {
+        const char *viommu, *host;
+        unsigned int bits;
+    } rows[] = {
+        {"vtd,pasid-bits=20", "soft,profile=granite-rapids", 20},
+        {"vtd,pasid-bits=8", "soft,profile=granite-rapids", 20},
+        {"vtd,pasid-bits=0", "soft,profile=granite-rapids", 0},
+        {NULL, "soft,profile=granite-rapids", 0},
+        {"vtd,pasid-bits=0", "soft,profile=no-pasid", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct machine *machine = plug(rows[i].viommu, rows[i].host, "edu,assign=soft,pasid=on");
+        unsigned int pasid = extended(machine, ID_PASID);
+
+        assert_int_equal(pasid ? config(machine, pasid + 4) >> 8 : 0, rows[i].bits);
+        assert_int_equal(get(machine, VMM_COPIER_STATUS), rows[i].bits ? 0 : UINT32_MAX);
+        machine_destroy(machine);
+    }
+}
+
+/* What a guest does that has changed a PASID entry or a mapping of it. */
+static void invalidate_pasid(struct machine *machine)
+{
+    static const uint64_t rows[][2] = {
+        {7 | 3 << 4 | 0, 0},                               /* PASID cache, global */
+        {6 | 2 << 4 | 5 << 16 | (uint64_t)PASID << 32, 0}, /* its translations, domain 5 */
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t tail = machine_read(machine, VMM_VIOMMU_BASE + 0x88, 8);
+        uint64_t *descriptor = at(machine, QUEUE + tail);
+
+        memset(descriptor, 0, 32);
+        memcpy(descriptor, rows[i], sizeof(rows[i]));
+        unit_write(machine, 0x88, 8, tail + 32);
+    }
+}
+
+static uint64_t attachments(struct machine *machine)
+{
+    struct viommu_soft_census census = {.size = sizeof(census)};
+
+    viommu_soft_get_census(machine->vm.host, &census);
+    return census.attachments;
+}
+
+/* Requests with a PASID go through the host's own PASID table, on the guest's first stage. */
+static void test_assigned_pasid(void **state)
+{
+    struct machine *machine = plug("vtd,pasid-bits=20", "soft", "edu,assign=soft,pasid=on");
+    uint64_t *table = at(machine, TABLES_1 + 3 * PAGE);
+
+    (void)state;
+    table[0] = DATA | 7;
+    table[1] = (DATA + 4 * PAGE) | 7;
+    memset(at(machine, DATA), 0x42, PAGE);
+    program_pasid(machine, false);
+    invalidate_pasid(machine);
+    assert_int_equal(attachments(machine), 1);
+    configure(machine, extended(machine, ID_PASID) + 6, 1);
+    machine_write(machine, engine(machine) + VMM_COPIER_PASID, 4, VMM_COPIER_PASID_VALID | PASID);
+    assert_int_equal(copy(machine, IOVA, IOVA + PAGE, PAGE), VMM_COPIER_OK);
+    assert_memory_equal(at(machine, DATA), at(machine, DATA + 4 * PAGE), PAGE);
+    table[1] = 0;
+    invalidate_pasid(machine);
+    assert_int_equal(copy(machine, IOVA, IOVA + PAGE, PAGE), VMM_COPIER_REFUSED);
+    machine_write(machine, engine(machine) + VMM_COPIER_PASID, 4, VMM_COPIER_PASID_VALID | 2);
+    assert_int_equal(copy(machine, IOVA, IOVA, PAGE), VMM_COPIER_REFUSED);
+    machine_destroy(machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +538,8 @@ int main(void)
         cmocka_unit_test(test_pasid_must_be_enabled),
         cmocka_unit_test(test_page_requests),
         cmocka_unit_test(test_page_requests_in_vain),
+        cmocka_unit_test(test_assigned_pasid_capability),
+        cmocka_unit_test(test_assigned_pasid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
