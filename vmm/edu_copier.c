@@ -139,13 +139,18 @@ static const struct vmm_copier_ops copier_ops = {
     .interrupt = copier_interrupt,
 };
 
+/*
+ * A device may forget more than it must. One that names no PASID empties it of all: Linux, since
+ * 6.10, says so that a whole address space is flushed, as after fork()
+ * (cache_tag_flush_devtlb_all).
+ */
 static int tlb_invalidate(void *opaque, const struct viommu_pci_tlb_invalidation *what)
 {
     const struct vmm_atc_range range = {
         .address = what->length ? what->address : 0,
         .last = what->length ? what->address + (what->length - 1) : UINT64_MAX,
         .pasid = what->pasid,
-        .global = what->global,
+        .global = what->global || what->pasid == VIOMMU_PASID_NONE,
     };
 
     vmm_copier_invalidate(opaque, &range);
