@@ -289,7 +289,7 @@ static void add_counters(struct viommu_stats *sum, const struct viommu_stats *st
 static void print_units(struct vmm *vm)
 {
     struct viommu_stats sum = {.size = sizeof(sum)}, stats = {.size = sizeof(stats)};
-    char prefix[16];
+    char prefix[32];
 
     for (size_t i = 0; i < vm->unit_count; i++) {
         viommu_get_stats(vm->units[i].viommu, &stats);
