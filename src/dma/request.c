@@ -163,9 +163,9 @@ static enum viommu_dma_status move_piece(struct viommu_dma_space *space, struct 
     if (status == VIOMMU_DMA_OK) {
         if (piece->length > SECTION_BYTES)
             piece->length = SECTION_BYTES;
-        if (transfer->into)
+        if (piece->length && transfer->into)
             copy_from_guest(transfer->into + transfer->done, guest, piece->length);
-        else
+        else if (piece->length)
             copy_to_guest(guest, transfer->from + transfer->done, piece->length);
     }
     rcu_exit();

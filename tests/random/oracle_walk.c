@@ -185,7 +185,7 @@ static void second_walk(struct walk *walk, uint64_t address, uint8_t access, str
 bool oracle_second(const struct oracle *oracle, const struct oracle_entry *entry, uint64_t address,
                    uint64_t *gpa)
 {
-    struct oracle_answer answer;
+    struct oracle_answer answer = {.verdict = ORACLE_FAULT};
     struct walk walk = {oracle, entry, ORACLE_READ, true, &answer};
     struct page page;
 
