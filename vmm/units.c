@@ -35,9 +35,12 @@ static bool places(const char *item, size_t length)
 
 static void append(char *list, const char *item, size_t length, bool first)
 {
+    size_t end = strlen(list);
+
     if (!first)
-        strcat(list, ",");
-    strncat(list, item, length);
+        list[end++] = ',';
+    memcpy(list + end, item, length);
+    list[end + length] = '\0';
 }
 
 /* Sort the items of a list into two of at most its length. */
