@@ -255,6 +255,12 @@ void world_queue_start(struct world *world)
     world->queue_tail = 0;
 }
 
+/* What lies in the queue's pages is read by requests like all else: the copy has it, too. */
+static void copy_too(struct world *world, uint64_t gpa, uint64_t size)
+{
+    memcpy(oracle_memory(&world->oracle, gpa, size, NULL), world_at(world, gpa), size);
+}
+
 void world_submit(struct world *world, uint64_t qw0, uint64_t qw1)
 {
     uint64_t *at = (uint64_t *)world_at(world, WORLD_QUEUE + world->queue_tail);
@@ -263,6 +269,7 @@ void world_submit(struct world *world, uint64_t qw0, uint64_t qw1)
     memset(at, 0, size);
     at[0] = qw0;
     at[1] = qw1;
+    copy_too(world, WORLD_QUEUE + world->queue_tail, size);
     world->queue_tail = (world->queue_tail + size) % 4096;
     viommu_mmio_write(world->unit, IQT, 8, world->queue_tail);
 }
@@ -273,6 +280,7 @@ bool world_wait(struct world *world)
 
     world_submit(world, 5 | 1 << 5 | (uint64_t)++world->waits << 32, WORLD_STATUS);
     memcpy(&status, world_at(world, WORLD_STATUS), sizeof(status));
+    copy_too(world, WORLD_STATUS, sizeof(status));
     return status == world->waits;
 }
 
