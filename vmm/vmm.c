@@ -6,6 +6,7 @@
 #include "ioapic.h"
 #include "kvm.h"
 #include "library.h"
+#include "loop.h"
 #include "pci_host.h"
 #include "platform.h"
 #include "serial.h"
@@ -93,7 +94,9 @@ static int create_boards(struct vmm *vm, struct viommu_error *err)
 {
     int ret;
 
-    ret = vmm_ioapic_create(vm, err);
+    ret = vmm_loop_create(&vm->loop, err);
+    if (!ret)
+        ret = vmm_ioapic_create(vm, err);
     if (!ret)
         ret = vmm_serial_create(vm, err);
     if (!ret)
@@ -172,6 +175,7 @@ static void vmm_destroy(struct vmm *vm)
     vmm_vcpus_destroy(vm);
     vmm_pci_host_destroy(vm);
     vmm_library_destroy(vm);
+    vmm_loop_destroy(vm->loop);
     vmm_serial_destroy(vm);
     vmm_ioapic_destroy(vm);
     vmm_kvm_destroy(vm);

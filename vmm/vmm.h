@@ -3,9 +3,10 @@
  * The reference VMM: one virtual machine, from its options to its exit code.
  *
  * Threads: the main thread builds the machine, starts one thread for each vCPU, and then
- * serves the terminal and signals. Devices are emulated in vCPU threads (and in the main thread
- * for the UART's input). Everything built before vmm_vcpus_start() is read-only afterwards unless a
- * comment names the lock.
+ * serves the terminal and signals; vm->loop has one that waits for other descriptors. Devices are
+ * emulated in vCPU threads (and in the main thread for the UART's input). Everything built before
+ * vmm_vcpus_start() is read-only afterwards unless a comment names
+ * the lock.
  */
 #ifndef VMM_VMM_H
 #define VMM_VMM_H
@@ -28,6 +29,7 @@ struct viommu_memory;
 struct viommu_pci;
 struct viommu_pci_bus;
 struct vmm_ioapic;
+struct vmm_loop;
 struct vmm_pci_host;
 struct vmm_serial;
 
@@ -101,6 +103,7 @@ struct vmm {
     struct vmm_ram ram;
     struct vmm_bus pio;
     struct vmm_bus mmio;
+    struct vmm_loop *loop;
     struct vmm_ioapic *ioapic;
     struct vmm_pci_host *pci;
     struct vmm_serial *serial;
