@@ -6,6 +6,7 @@
 #ifndef VIOMMU_VTD_H
 #define VIOMMU_VTD_H
 
+#include <viommu/host.h>
 #include <viommu/memory.h>
 #include <viommu/sanitize.h>
 #include <viommu/viommu.h>
@@ -123,6 +124,35 @@ VIOMMU_EXPORT int viommu_vtd_options_parse(struct viommu_vtd_options *options, c
  */
 VIOMMU_EXPORT int viommu_vtd_create(struct viommu **out, const struct viommu_vtd_options *options,
                                     struct viommu_error *error);
+
+/** One promise to the guest that a host does not keep. Borrowed: gone when the callback returns. */
+struct viommu_vtd_mismatch {
+    size_t size;
+    const char *promise; /**< "nesting" */
+    const char *ability; /**< what there is instead: "host ECAP.NEST=0" */
+    const char *remedy;  /**< properties for viommu_vtd_options_parse() that take the promise back:
+                              "first-stage=off,second-stage=on". NULL: no setting helps */
+};
+
+/** Receives a mismatch, in the thread that compares. */
+typedef void viommu_vtd_mismatch_fn(void *opaque, const struct viommu_vtd_mismatch *mismatch);
+
+/**
+ * Compare what a guest is promised with what a host's IOMMU has, as a unit does when a device is
+ * assigned, but before there is a unit or a device: so for a host whose registers were written down
+ * elsewhere. The host's kernel is taken to do all that the hardware can. Whether the properties go
+ * together is not looked at: viommu_vtd_create() does that. When the remedies of all mismatches are
+ * applied, one after the other, none is left. Any thread.
+ * @param options  only properties are read; memory may be NULL
+ * @param info     registers and name
+ * @param report   called for each mismatch; may be NULL
+ * @param error    receives all of them in one sentence
+ * @return 0, -EOPNOTSUPP (there are mismatches), -EINVAL (no size), -E2BIG (export.h)
+ */
+VIOMMU_EXPORT int viommu_vtd_compare(const struct viommu_vtd_options *options,
+                                     const struct viommu_host_hw_info *info,
+                                     viommu_vtd_mismatch_fn *report, void *opaque,
+                                     struct viommu_error *error);
 
 #ifdef __cplusplus
 }

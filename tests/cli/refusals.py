@@ -145,7 +145,7 @@ MACHINE = [
     Refusal(
         RUN + EDU + "alder-lake-system",
         ["alder-lake-system", "ECAP.NEST=0", "ECAP.SMTS=0", "ECAP.FSTS=0", "CAP.FS1GP=0", "host has 39 (haw=39)"]
-        + ["(first-stage=off", "(scalable=off)", "(1g=off)"],
+        + ["(first-stage=off,second-stage=on)", "(1g=off)"],
     ),
     Refusal(RUN + EDU + "no-nesting", ["ECAP.NEST=0", "first-stage=off"]),
     Refusal(RUN + EDU + "no-1g", ["CAP.FS1GP=0", "1g=off"]),

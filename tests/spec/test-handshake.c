@@ -246,10 +246,10 @@ static void all_mismatches_at_once(void **state)
     assert_string_equal(error.message,
                         "host broadwell-ep does not keep what the guest is promised: "
                         "a nesting parent: host made none (first-stage=off,second-stage=on); "
-                        "nesting: host ECAP.NEST=0 (first-stage=off); "
-                        "second stage: host ECAP.SSTS=0 (first-stage=off); "
-                        "scalable mode: host ECAP.SMTS=0 (scalable=off); "
-                        "first stage: host ECAP.FSTS=0 (first-stage=off); "
+                        "nesting: host ECAP.NEST=0 (first-stage=off,second-stage=on); "
+                        "second stage: host ECAP.SSTS=0 (first-stage=off,second-stage=on); "
+                        "scalable mode: host ECAP.SMTS=0 (first-stage=off,second-stage=on); "
+                        "first stage: host ECAP.FSTS=0 (first-stage=off,second-stage=on); "
                         "1 GiB pages: host CAP.FS1GP=0 (1g=off); "
                         "coherent walks: host ECAP.SMPWCS=0 (coherent=off); "
                         "20 bits of PASID: host has 0 (pasid-bits=0); "
@@ -268,7 +268,7 @@ static void no_nesting_says_all_and_how(void **state)
     assert_string_equal(error.message,
                         "host no-nesting does not keep what the guest is promised: "
                         "a nesting parent: host made none (first-stage=off,second-stage=on); "
-                        "nesting: host ECAP.NEST=0 (first-stage=off)");
+                        "nesting: host ECAP.NEST=0 (first-stage=off,second-stage=on)");
     assigned_destroy(&assigned);
 }
 
@@ -316,7 +316,7 @@ static const struct {
     const char *says;
 } mismatches[] = {
     {"", "first-stage=off,second-stage=on", 0, VTD_ECAP_FSTS, 0,
-     "first stage: host ECAP.FSTS=0 (first-stage=off)"},
+     "first stage: host ECAP.FSTS=0 (first-stage=off,second-stage=on)"},
     {"", "1g=off", VTD_CAP_FS1GP, 0, 0, "1 GiB pages: host CAP.FS1GP=0 (1g=off)"},
     {"5-level=on", "", VTD_CAP_FS5LP, 0, 0,
      "5-level first stage: host CAP.FS5LP=0 (5-level=off,aw=48)"},
@@ -413,8 +413,103 @@ static void no_vtd_no_nesting(void **state)
     (void)state;
     assigned_create(&assigned, "amd-zen4", "");
     assert_int_equal(assigned_try_attach(&assigned, 0, &error), -EOPNOTSUPP);
-    assert_non_null(strstr(error.message, "the host's IOMMU is no VT-d (first-stage=off)"));
+    assert_non_null(
+        strstr(error.message, "the host's IOMMU is no VT-d (first-stage=off,second-stage=on)"));
     assigned_destroy(&assigned);
+}
+
+/* Before there is a device */
+
+static const char *const promised_much[] = {
+    "",
+    "pasid-bits=20,device-iotlb=on,page-requests=on",
+    "5-level=on,aw=57,haw=52,supervisor=on,extended-accessed=on",
+    "second-stage=on,nested=on,ad=on,caching-mode=off,pmr=on,supervisor=on,rid-priv=on",
+    "hw-nested=off,pasid-bits=8,execute=on",
+    "scalable=off",
+};
+
+struct advice {
+    struct viommu_vtd_options options;
+    unsigned int mismatches;
+};
+
+static void take_advice(void *opaque, const struct viommu_vtd_mismatch *mismatch)
+{
+    struct advice *advice = opaque;
+
+    advice->mismatches++;
+    assert_int_equal(mismatch->size, sizeof(*mismatch));
+    assert_true(*mismatch->promise && *mismatch->ability);
+    if (!mismatch->remedy)
+        fail_msg("%s: nothing helps", mismatch->promise);
+    assert_int_equal(viommu_vtd_options_parse(&advice->options, mismatch->remedy, NULL), 0);
+}
+
+static struct viommu_host_hw_info info_of(struct assigned *assigned)
+{
+    struct viommu_host_hw_info info = {.size = sizeof(info)};
+    uint32_t id;
+
+    assert_int_equal(viommu_host_bind(assigned->host, "0000:3a:00.0", &id, NULL), 0);
+    assert_int_equal(viommu_host_hw_info(assigned->host, id, &info, NULL), 0);
+    viommu_host_unbind(assigned->host, id);
+    return info;
+}
+
+/* What viommu_vtd_compare() says is what the attach says, but for the nesting parent. */
+static void same_answer(const char *profile, const char *properties)
+{
+    struct viommu_error error = {0}, attach_error = {0};
+    const char *parent = "a nesting parent: host made none (first-stage=off,second-stage=on); ";
+    struct viommu_host_hw_info info;
+    struct assigned assigned;
+    const char *rest;
+    struct advice advice = {.mismatches = 0};
+    int ret;
+
+    assigned_create(&assigned, profile, properties);
+    info = info_of(&assigned);
+    viommu_vtd_options_init(&advice.options);
+    assert_int_equal(viommu_vtd_options_parse(&advice.options, properties, NULL), 0);
+    ret = viommu_vtd_compare(&advice.options, &info, NULL, NULL, &error);
+    assert_int_equal(assigned_try_attach(&assigned, 0, &attach_error), ret);
+    rest = strstr(attach_error.message, parent);
+    if (rest)
+        assert_string_equal(rest + strlen(parent), strstr(error.message, ": ") + 2);
+    else
+        assert_string_equal(attach_error.message, error.message);
+    assert_int_equal(viommu_vtd_compare(&advice.options, &info, take_advice, &advice, NULL), ret);
+    assert_int_equal(advice.mismatches != 0, ret == -EOPNOTSUPP);
+    if (viommu_vtd_compare(&advice.options, &info, NULL, NULL, &error))
+        fail_msg("%s on %s, after all the advice: %s", properties, profile, error.message);
+    assigned_destroy(&assigned);
+}
+
+static void compared_before_a_device(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < viommu_soft_profile_count(); i++)
+        for (size_t j = 0; j < SPEC_COUNT(promised_much); j++)
+            same_answer(viommu_soft_profile_name(i), promised_much[j]);
+}
+
+static void compared_with_nothing(void **state)
+{
+    struct viommu_vtd_options options;
+    struct viommu_host_hw_info info = {.size = 0};
+    struct viommu_error error = {0};
+
+    (void)state;
+    viommu_vtd_options_init(&options);
+    assert_int_equal(viommu_vtd_compare(&options, NULL, NULL, NULL, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "viommu_host_hw_info"));
+    assert_int_equal(viommu_vtd_compare(&options, &info, NULL, NULL, NULL), -EINVAL);
+    info.size = sizeof(info);
+    assert_int_equal(viommu_vtd_compare(NULL, &info, NULL, NULL, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "viommu_vtd_options"));
+    options.size = 0;
+    assert_int_equal(viommu_vtd_compare(&options, &info, NULL, NULL, NULL), -EINVAL);
 }
 
 /* Everything promised, of a host that has nothing: the sentence still ends. */
@@ -471,6 +566,11 @@ static const struct spec_rule rules[] = {
     {"COMPARE-6", "comparison", "A host IOMMU that is no VT-d is not nested on.",
      no_vtd_no_nesting},
     {"COMPARE-7", "comparison", "The longest list of mismatches fits.", the_longest_message},
+    {"COMPARE-8", "comparison",
+     "Registers alone are compared as a device is, and all remedies together help.",
+     compared_before_a_device},
+    {"COMPARE-9", "comparison", "A comparison without options or host is refused.",
+     compared_with_nothing},
 };
 
 int main(int argc, char **argv)
