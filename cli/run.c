@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
 #include "device.h"
+#include "options.h"
 #include "vmm.h"
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +18,12 @@ struct run_arguments {
     struct vmm_options options;
     const char *devices[DEVICES_MAX];
     const char *viommus[VMM_UNITS_MAX];
-    uint32_t given; /* a bit for each of run_options */
     bool help;
 };
 
-static int parse_memory(struct run_arguments *arguments, const char *text, struct viommu_error *err)
+static int parse_memory(void *opaque, const char *text, struct viommu_error *err)
 {
+    struct run_arguments *arguments = opaque;
     static const char suffixes[] = "KMGT";
     unsigned long long value;
     unsigned int shift = 20;
@@ -50,8 +50,9 @@ static int parse_memory(struct run_arguments *arguments, const char *text, struc
     return 0;
 }
 
-static int parse_cpus(struct run_arguments *arguments, const char *text, struct viommu_error *err)
+static int parse_cpus(void *opaque, const char *text, struct viommu_error *err)
 {
+    struct run_arguments *arguments = opaque;
     char *end;
     long value = strtol(text, &end, 10);
 
@@ -62,8 +63,10 @@ static int parse_cpus(struct run_arguments *arguments, const char *text, struct 
     return 0;
 }
 
-static int add_device(struct run_arguments *arguments, const char *text, struct viommu_error *err)
+static int add_device(void *opaque, const char *text, struct viommu_error *err)
 {
+    struct run_arguments *arguments = opaque;
+
     if (arguments->options.device_count == DEVICES_MAX)
         return vmm_fail(err, EINVAL, "more than %u times --device; the root bus has no more slots",
                         DEVICES_MAX);
@@ -71,45 +74,43 @@ static int add_device(struct run_arguments *arguments, const char *text, struct 
     return 0;
 }
 
-static int add_viommu(struct run_arguments *arguments, const char *text, struct viommu_error *err)
+static int add_viommu(void *opaque, const char *text, struct viommu_error *err)
 {
+    struct run_arguments *arguments = opaque;
+
     if (arguments->options.viommu_count == VMM_UNITS_MAX)
         return vmm_fail(err, EINVAL, "more than %u times --viommu; leave some out", VMM_UNITS_MAX);
     arguments->viommus[arguments->options.viommu_count++] = text;
     return 0;
 }
 
-/* One option: where its text goes, or the function that takes it. */
-struct run_option {
-    const char *name;
-    const char *argument;
-    const char *help;
-    size_t text; /* offset of a const char * in struct vmm_options */
-    int (*parse)(struct run_arguments *arguments, const char *text, struct viommu_error *err);
-    size_t flag; /* offset of a bool in struct run_arguments */
-};
+#define TEXT(member)   offsetof(struct run_arguments, options.member), NULL, false
+#define FLAG(member)   offsetof(struct run_arguments, member), NULL, false
+#define TAKE(function) 0, function, false
+#define EACH(function) 0, function, true
 
-#define TEXT(member)    offsetof(struct vmm_options, member), NULL, 0
-#define FLAG(member)    0, NULL, offsetof(struct run_arguments, member)
-#define PARSE(function) 0, function, 0
-
-static const struct run_option run_options[] = {
+static const struct cli_option run_options[] = {
     {"kernel", "FILE", "bzImage, ELF with PVH entry, or multiboot-1 ELF32 (needed)", TEXT(kernel)},
     {"initrd", "FILE", "initial RAM disk; for multiboot 'FILE ARGS,FILE ARGS,...'", TEXT(initrd)},
     {"append", "STRING", "the kernel's command line", TEXT(append)},
-    {"memory", "SIZE", "RAM of the guest, 512M if not given", PARSE(parse_memory)},
-    {"cpus", "N", "number of processors, 1 if not given", PARSE(parse_cpus)},
+    {"memory", "SIZE", "RAM of the guest, 512M if not given", TAKE(parse_memory)},
+    {"cpus", "N", "number of processors, 1 if not given", TAKE(parse_cpus)},
     {"viommu", "vtd[,KEY=VALUE]...", "a virtual IOMMU; may be repeated, see below",
-     PARSE(add_viommu)},
+     EACH(add_viommu)},
     {"host", "soft[,KEY=VALUE]...", "a simulated host to assign devices from, see below",
      TEXT(host)},
-    {"device", "KIND[,KEY=VALUE]...", "add a PCI device; may be repeated", PARSE(add_device)},
+    {"device", "KIND[,KEY=VALUE]...", "add a PCI device; may be repeated", EACH(add_device)},
     {"no-reboot", NULL, "end instead of starting anew when the guest resets",
      FLAG(options.no_reboot)},
     {"stats", NULL, "print counters to standard error at the end", FLAG(options.stats)},
     {"help", NULL, "this text", FLAG(help)},
 };
-#define RUN_OPTIONS (sizeof(run_options) / sizeof(run_options[0]))
+
+static const struct cli_command run_command = {
+    .name = "run",
+    .options = run_options,
+    .count = sizeof(run_options) / sizeof(run_options[0]),
+};
 
 static void print_profiles(void)
 {
@@ -124,17 +125,11 @@ static void print_profiles(void)
 static void print_help(void)
 {
     const struct vmm_device_kind *kind;
-    char left[64];
-    size_t i;
 
     printf("Usage: viommu run --kernel FILE [OPTION]...\n\n"
            "Run a guest on KVM. Its console is the terminal; Ctrl-C ends the machine, Ctrl-A c\n"
            "gives the guest a Ctrl-C, Ctrl-A x ends too.\n\nOptions:\n");
-    for (i = 0; i < RUN_OPTIONS; i++) {
-        snprintf(left, sizeof(left), "--%s %s", run_options[i].name,
-                 run_options[i].argument ? run_options[i].argument : "");
-        printf("  %-30s %s\n", left, run_options[i].help);
-    }
+    cli_print_options(&run_command);
     printf("\nKeys that place a vIOMMU (its properties: viommu(1)):\n"
            "  segment=N              PCI segment, 0 if not given\n"
            "  scope=02.0+03.0+...    the functions that are behind it\n"
@@ -152,81 +147,13 @@ static void print_help(void)
         "128 + signal after a signal, 1 after an error, 2 after a wrong option.\n");
 }
 
-/* Of two, one would be lost without a word. */
-static int take_once(struct run_arguments *arguments, const struct run_option *option,
-                     struct viommu_error *err)
-{
-    uint32_t bit = 1u << (option - run_options);
-
-    bool repeats = option->parse == add_device || option->parse == add_viommu;
-
-    if (arguments->given & bit && !repeats)
-        return vmm_fail(err, EINVAL,
-                        "--%s is given twice; only --device and --viommu may be repeated",
-                        option->name);
-    arguments->given |= bit;
-    return 0;
-}
-
-static int take_option(struct run_arguments *arguments, const struct run_option *option,
-                       const char *text, struct viommu_error *err)
-{
-    int ret = take_once(arguments, option, err);
-
-    if (ret)
-        return ret;
-    if (option->parse)
-        return option->parse(arguments, text, err);
-    if (option->argument)
-        memcpy((char *)&arguments->options + option->text, &text, sizeof(text));
-    else
-        *((bool *)((char *)arguments + option->flag)) = true;
-    return 0;
-}
-
-static void fill_long_options(struct option *list)
-{
-    size_t i;
-
-    for (i = 0; i < RUN_OPTIONS; i++) {
-        list[i].name = run_options[i].name;
-        list[i].has_arg = run_options[i].argument ? required_argument : no_argument;
-        list[i].val = (int)i;
-    }
-}
-
-/* `at` is what getopt_long() looked at: optind as it was before the call. */
-static int wrong_option(const char *at, struct viommu_error *err)
-{
-    return vmm_fail(err, EINVAL,
-                    "'%s' is no option, or lacks its argument; 'viommu run --help' lists them", at);
-}
-
 static int parse(int argc, char **argv, struct run_arguments *arguments, struct viommu_error *err)
 {
-    struct option list[RUN_OPTIONS + 1] = {0};
-    int index, at, ret;
+    int ret = cli_parse(&run_command, argc, argv, arguments, err);
 
-    fill_long_options(list);
-    opterr = 0;
-    for (;;) {
-        at = optind;
-        /* '+': no reordering, so that argv[at] is what the call looks at. */
-        index = getopt_long(argc, argv, "+", list, NULL);
-        if (index < 0)
-            break;
-        if ((size_t)index >= RUN_OPTIONS)
-            return wrong_option(argv[at], err);
-        ret = take_option(arguments, &run_options[index], optarg, err);
-        if (ret || arguments->help)
-            return ret;
-    }
-    if (optind < argc)
-        return vmm_fail(err, EINVAL, "'%s' is not an option; 'viommu run --help' lists them",
-                        argv[optind]);
-    if (!arguments->options.kernel)
-        return vmm_fail(err, EINVAL, "--kernel FILE is needed; 'viommu run --help' lists all");
-    return 0;
+    if (ret || arguments->help || arguments->options.kernel)
+        return ret;
+    return vmm_fail(err, EINVAL, "--kernel FILE is needed; 'viommu run --help' lists all");
 }
 
 int cli_run(int argc, char **argv)
@@ -239,7 +166,7 @@ int cli_run(int argc, char **argv)
     arguments.options.devices = arguments.devices;
     arguments.options.viommus = arguments.viommus;
     if (parse(argc, argv, &arguments, &err)) {
-        fprintf(stderr, "viommu run: %s\n", err.message);
+        cli_complain(&run_command, &err);
         return CLI_EXIT_USAGE;
     }
     if (arguments.help) {
@@ -248,6 +175,6 @@ int cli_run(int argc, char **argv)
     }
     code = vmm_run(&arguments.options, &err);
     if (err.message[0])
-        fprintf(stderr, "viommu run: %s\n", err.message);
+        cli_complain(&run_command, &err);
     return code;
 }
