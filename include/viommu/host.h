@@ -86,6 +86,7 @@ struct viommu_host_hw_info {
     bool dirty_tracking;
     char name[64];      /**< for messages; a profile's or IOMMU's name */
     bool page_requests; /**< the device can make page requests (PRI), and its IOMMU takes them */
+    bool ats;           /**< the device can have a device TLB (ATS), and its IOMMU serves it */
 };
 
 /** Flags of a page request. */

@@ -91,7 +91,8 @@ VIOMMU_EXPORT void viommu_soft_device_remove(struct viommu_soft_device *device);
  * The device does DMA through the host's IOMMU. Any thread, several at once. While the device is
  * not attached it is blocked. A refused DMA also reaches the fault handler of the device, before
  * the call returns. access may leave READ or WRITE out: the call adds it.
- * @param request  requester_id is ignored
+ * @param request  requester_id is ignored. Type TRANSLATED: the address is one that
+ *                 viommu_soft_device_translate() gave.
  * @return 0, -EACCES, -EFAULT, -EINVAL; result->gpa is the HPA (an address of this process)
  */
 VIOMMU_EXPORT int viommu_soft_device_read(struct viommu_soft_device *device,
@@ -102,6 +103,43 @@ VIOMMU_EXPORT int viommu_soft_device_write(struct viommu_soft_device *device,
                                            const void *buffer, struct viommu_dma_result *result);
 
 /**
+ * The device has a device TLB (ats.h) from here on: it may make translation requests and translated
+ * ones. The host tells it what to forget before a call returns that takes a translation away:
+ * invalidations, attachments and their ends, IOASes that are unmapped. ops->page_response, when it
+ * is there, takes the answers to page requests as they come.
+ *
+ * The callbacks run in the thread of that call, one at a time. They may call what is DMA of a
+ * device (viommu_soft_device_read(), _write(), _translate(), _page_request()), and nothing else of
+ * this host; nor wait for a thread that does. An invalidation is done when its callback returns: of
+ * one that returns something else than 0 the log says so, as of a device that does not answer.
+ * Since it may wait for DMA under way, the device's fault handler must make no call on the host.
+ * Any thread.
+ * @param ops  copied
+ * @return 0, -EINVAL (no invalidate, no size), -E2BIG (ops of a newer library), -EBUSY (it is set
+ *         already), -EOPNOTSUPP (its IOMMU serves no device TLBs: viommu_host_hw_info.ats)
+ */
+VIOMMU_EXPORT int viommu_soft_device_set_ats(struct viommu_soft_device *device,
+                                             const struct viommu_pci_ats_ops *ops, void *opaque,
+                                             struct viommu_error *error);
+
+/**
+ * The device TLB is gone. When it returns, no callback runs nor will. Without effect when nothing
+ * is set. Any thread, but not from within a callback.
+ */
+VIOMMU_EXPORT void viommu_soft_device_unset_ats(struct viommu_soft_device *device);
+
+/**
+ * The device asks for a translation: request->type is VIOMMU_DMA_TRANSLATION_REQUEST. The answer
+ * for the page at request->address is as ats.h says; what is refused also reaches the fault
+ * handler, before the call returns. Any thread.
+ * @return 0 when result->status is OK, also when nothing is granted; result->gpa is the HPA (an
+ *         address of this process). -EACCES (refused; UNSUPPORTED: no ATS is set), -EINVAL
+ */
+VIOMMU_EXPORT int viommu_soft_device_translate(struct viommu_soft_device *device,
+                                               const struct viommu_dma_request *request,
+                                               struct viommu_dma_result *result);
+
+/**
  * The device asks for a page: the request goes to the fault queue of the nested HWPT to which it,
  * or this PASID of it, is attached, when the last one of its group is made. Any thread.
  * @return 0, -EOPNOTSUPP (it is attached to nothing that has a fault queue), -ENOSPC (32 requests
@@ -110,10 +148,17 @@ VIOMMU_EXPORT int viommu_soft_device_write(struct viommu_soft_device *device,
 VIOMMU_EXPORT int viommu_soft_device_page_request(struct viommu_soft_device *device,
                                                   const struct viommu_pci_page_request *request);
 
-/** The next answer that the device got; false: none. It keeps 64 that are not asked for. Any
+/** The next answer that the device got; false: none. It keeps 512 that are not asked for. Any
  * thread. */
 VIOMMU_EXPORT bool viommu_soft_device_page_response(struct viommu_soft_device *device,
                                                     struct viommu_pci_page_response *response);
+
+/**
+ * The device is reset, as by a function-level reset: what it has asked for by page requests is
+ * forgotten, and so are answers. What is attached stays. Any thread, but not from within a
+ * callback.
+ */
+VIOMMU_EXPORT void viommu_soft_device_reset(struct viommu_soft_device *device);
 
 /** One step of a walk: which entry was read where, and what it said. */
 struct viommu_soft_step {
@@ -150,6 +195,8 @@ struct viommu_soft_census {
     uint64_t dma_faults;
     uint64_t cache_clears; /**< how often the cache reached cache_limit and was emptied */
     uint64_t fault_queues;
+    uint64_t translation_requests;     /**< of device TLBs, that were not refused */
+    uint64_t device_tlb_invalidations; /**< told to device TLBs */
 };
 /** Any thread. size is set by the caller (export.h); all zero for a host that is not simulated. */
 VIOMMU_EXPORT void viommu_soft_get_census(struct viommu_host *host,

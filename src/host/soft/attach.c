@@ -85,13 +85,15 @@ struct soft_hwpt *soft_device_hwpt(const struct viommu_soft_device *device, uint
     return found ? found->hwpt : NULL;
 }
 
-/* As a kernel does when it takes a PASID entry down: whatever was cached through it goes. */
-static void hwpt_leave(struct soft_hwpt *hwpt)
+/* As a kernel does when it takes a PASID entry down: whatever was cached through it goes, in the
+ * device, too. */
+static void hwpt_leave(struct viommu_soft_device *device, uint32_t pasid, struct soft_hwpt *hwpt)
 {
     if (!hwpt)
         return;
     hwpt->attachments--;
     soft_cache_clear(&hwpt->cache);
+    soft_tlb_forget(device, pasid, 0, UINT64_MAX);
 }
 
 static void replace_hwpt(struct viommu_soft_device *device, uint32_t pasid,
@@ -100,7 +102,7 @@ static void replace_hwpt(struct viommu_soft_device *device, uint32_t pasid,
     if (*place == hwpt)
         return;
     soft_faults_end(device, pasid);
-    hwpt_leave(*place);
+    hwpt_leave(device, pasid, *place);
     *place = hwpt;
     if (hwpt)
         hwpt->attachments++;
@@ -141,14 +143,14 @@ void soft_unbind(void *opaque, uint32_t device_id)
     struct soft_host *host = opaque;
     struct viommu_soft_device *device;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
     device = soft_find_device(host, device_id);
     if (device) {
         soft_device_block(device);
         soft_object_remove(&device->object);
         device->fault_fn = NULL;
     }
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     if (!device)
         return;
     soft_gate_drain(&device->handlers);
@@ -278,9 +280,9 @@ int soft_attach(void *opaque, uint32_t device_id, uint32_t pasid, uint32_t hwpt_
     struct soft_host *host = opaque;
     int ret;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
     ret = attach_locked(host, device_id, pasid, hwpt_id, error);
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     return ret;
 }
 
@@ -298,19 +300,19 @@ static void detach_locked(struct viommu_soft_device *device, uint32_t pasid)
         pasid_remove(device, entry);
 }
 
-/* The device by its ID, with the lock held for writing and a reference; NULL: neither. */
+/* The device by its ID, within soft_lock() and with a reference; NULL: neither. */
 static struct viommu_soft_device *lock_device(struct soft_host *host, uint32_t device_id,
                                               struct viommu_error *error)
 {
     struct viommu_soft_device *device;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
     device = soft_find_device(host, device_id);
     if (device) {
         device->references++;
         return device;
     }
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     error_set(error, -ENOENT, "There is no bound device %u", device_id);
     return NULL;
 }
@@ -318,7 +320,7 @@ static struct viommu_soft_device *lock_device(struct soft_host *host, uint32_t d
 /* The end of lock_device(), after which no fault handler of before is under way. */
 static void unlock_device_and_drain(struct viommu_soft_device *device)
 {
-    pthread_rwlock_unlock(&device->host->lock);
+    soft_unlock(device->host);
     soft_gate_drain(&device->handlers);
     soft_device_put(device);
 }

@@ -251,9 +251,12 @@ static void invalidate_one(struct soft_hwpt *hwpt,
     uint64_t most = ((UINT64_MAX - entry->addr) >> SOFT_PAGE_SHIFT) + 1;
     uint64_t npages = entry->npages < most ? entry->npages : most;
 
-    if (npages)
-        soft_cache_drop(&hwpt->cache, entry->addr,
-                        entry->addr + ((npages - 1) << SOFT_PAGE_SHIFT) + SOFT_PAGE_MASK);
+    uint64_t last = entry->addr + ((npages - 1) << SOFT_PAGE_SHIFT) + SOFT_PAGE_MASK;
+
+    if (!npages)
+        return;
+    soft_cache_drop(&hwpt->cache, entry->addr, last);
+    soft_tlb_forget_hwpt(hwpt, entry->addr, last);
 }
 
 /* Take one entry of the caller's length: ours at its start, nothing unknown behind it. */
@@ -303,7 +306,7 @@ int soft_invalidate(void *opaque, uint32_t hwpt_id, enum viommu_host_data type, 
     struct soft_hwpt *hwpt;
     int ret;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
     hwpt = soft_find_hwpt(host, hwpt_id);
     ret = check_call(hwpt, hwpt_id, type, entry_length, asked, error);
     while (!ret && done < asked) {
@@ -317,7 +320,7 @@ int soft_invalidate(void *opaque, uint32_t hwpt_id, enum viommu_host_data type, 
         invalidate_one(hwpt, &entry);
         done++;
     }
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     *count = done;
     return ret;
 }

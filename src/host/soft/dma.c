@@ -19,7 +19,9 @@ void soft_trace_step(struct soft_trace *trace, uint8_t stage, uint8_t level, uin
     trace->count++;
 }
 
-static enum viommu_dma_status check_request(const struct viommu_dma_request *request)
+/* `types` has a bit for each enum viommu_dma_type that the call takes. */
+static enum viommu_dma_status check_request(const struct viommu_dma_request *request,
+                                            unsigned int types)
 {
     const uint8_t need_pasid = VIOMMU_DMA_EXECUTE | VIOMMU_DMA_PRIVILEGED;
     const uint8_t move = VIOMMU_DMA_READ | VIOMMU_DMA_WRITE;
@@ -30,8 +32,7 @@ static enum viommu_dma_status check_request(const struct viommu_dma_request *req
         (has_pasid && request->pasid >= PASID_LIMIT) ||
         (!has_pasid && (request->access & need_pasid)) || request->type > VIOMMU_DMA_TRANSLATED)
         return VIOMMU_DMA_BAD_REQUEST;
-    /* ATS is never enabled on these devices. */
-    return request->type == VIOMMU_DMA_UNTRANSLATED ? VIOMMU_DMA_OK : VIOMMU_DMA_UNSUPPORTED;
+    return types & 1u << request->type ? VIOMMU_DMA_OK : VIOMMU_DMA_UNSUPPORTED;
 }
 
 static int status_errno(enum viommu_dma_status status)
@@ -157,6 +158,38 @@ static void move_bytes(const struct viommu_soft_device *device,
     }
 }
 
+/*
+ * The address is the host's already. Hardware would believe it; here it must be memory that the
+ * device could reach by the table that it is attached to. Lock held for reading.
+ */
+static void move_translated(const struct viommu_soft_device *device,
+                            const struct viommu_dma_request *request, void *to_device,
+                            const void *from_device, struct viommu_dma_result *result)
+{
+    const struct soft_hwpt *hwpt = soft_device_hwpt(device, request->pasid);
+    void *memory = (void *)(uintptr_t)request->address;
+
+    result->status = device->has_ats ? VIOMMU_DMA_BLOCKED : VIOMMU_DMA_UNSUPPORTED;
+    if (!device->has_ats || !hwpt)
+        return;
+    if (hwpt->parent)
+        hwpt = hwpt->parent;
+    result->status =
+        soft_ioas_holds(hwpt->ioas, request->address, request->length, request->access);
+    if (result->status != VIOMMU_DMA_OK)
+        return;
+    if (to_device)
+        memcpy(to_device, memory, request->length);
+    else
+        /* As above: it is a write. */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
+        memcpy(memory, from_device, request->length);
+    result->gpa = request->address;
+    result->length = request->length;
+    result->permissions = request->access;
+    result->granule_log2 = SOFT_PAGE_SHIFT;
+}
+
 /* The handler to call once the lock is dropped, entered into the gate while it is still held. */
 struct fault_call {
     viommu_host_fault_fn *fn;
@@ -197,7 +230,9 @@ static void serve(struct viommu_soft_device *device, const struct viommu_dma_req
     struct fault_call call = {0};
 
     pthread_rwlock_rdlock(&host->lock);
-    if (result->status == VIOMMU_DMA_OK)
+    if (result->status == VIOMMU_DMA_OK && request->type == VIOMMU_DMA_TRANSLATED)
+        move_translated(device, request, to_device, from_device, result);
+    else if (result->status == VIOMMU_DMA_OK)
         move_bytes(device, request, to_device, from_device, result);
     if (result->status != VIOMMU_DMA_OK)
         call = fault_prepare(device);
@@ -216,7 +251,9 @@ static int dma(struct viommu_soft_device *device, const struct viommu_dma_reques
     unsigned int epoch;
 
     request.access |= access;
-    *result = (struct viommu_dma_result){.status = check_request(&request)};
+    *result = (struct viommu_dma_result){
+        .status =
+            check_request(&request, 1u << VIOMMU_DMA_UNTRANSLATED | 1u << VIOMMU_DMA_TRANSLATED)};
     if (result->status == VIOMMU_DMA_BAD_REQUEST)
         return -EINVAL;
     epoch = soft_gate_enter(&device->requests);
@@ -237,6 +274,95 @@ int viommu_soft_device_write(struct viommu_soft_device *device,
                              struct viommu_dma_result *result)
 {
     return dma(device, request, VIOMMU_DMA_WRITE, NULL, buffer, result);
+}
+
+/* Translation requests */
+
+/* What is not there, or not permitted, is an answer and no fault (VT-d 5.0, 7.1.2). */
+static bool recoverable(enum viommu_dma_status status)
+{
+    return status == VIOMMU_DMA_NOT_PRESENT || status == VIOMMU_DMA_PERMISSION ||
+           status == VIOMMU_DMA_READONLY || status == VIOMMU_DMA_NO_MEMORY;
+}
+
+/* As much of what was asked for as there is: all, without execution, reading or writing alone. */
+static void translate_most(const struct viommu_soft_device *device,
+                           const struct viommu_dma_request *request, uint64_t page,
+                           struct soft_translation *translation)
+{
+    static const uint8_t less[] = {0, VIOMMU_DMA_EXECUTE, VIOMMU_DMA_EXECUTE | VIOMMU_DMA_WRITE,
+                                   VIOMMU_DMA_EXECUTE | VIOMMU_DMA_READ};
+    struct viommu_dma_request asked = *request;
+
+    for (size_t i = 0; i < sizeof(less); i++) {
+        asked.access = request->access & ~less[i];
+        if (!(asked.access & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE)))
+            continue;
+        translate(device, &asked, page, translation);
+        if (translation->status != VIOMMU_DMA_PERMISSION &&
+            translation->status != VIOMMU_DMA_READONLY)
+            return;
+    }
+}
+
+/* Writing is granted when no dirty bit is left to be set; privilege and execution are echoed. */
+static uint8_t granted(const struct viommu_dma_request *request,
+                       const struct soft_translation *translation)
+{
+    uint8_t permissions = translation->permissions | VIOMMU_DMA_PRIVILEGED;
+
+    if (!translation->write_ready)
+        permissions &= ~VIOMMU_DMA_WRITE;
+    return permissions & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE |
+                          (request->access & (VIOMMU_DMA_EXECUTE | VIOMMU_DMA_PRIVILEGED)));
+}
+
+/* Lock held for reading. */
+static void complete(const struct viommu_soft_device *device,
+                     const struct viommu_dma_request *request, struct viommu_dma_result *result)
+{
+    uint64_t page = request->address & ~SOFT_PAGE_MASK, offset = request->address & SOFT_PAGE_MASK;
+    struct soft_translation translation = {.status = VIOMMU_DMA_UNSUPPORTED};
+
+    if (device->has_ats)
+        translate_most(device, request, page, &translation);
+    if (recoverable(translation.status)) {
+        *result = (struct viommu_dma_result){
+            .gpa = page, .length = SOFT_PAGE_SIZE - offset, .granule_log2 = SOFT_PAGE_SHIFT};
+        return;
+    }
+    result->status = translation.status;
+    if (translation.status != VIOMMU_DMA_OK)
+        return;
+    report(&translation, offset, result);
+    result->permissions = granted(request, &translation);
+    result->length = SOFT_PAGE_SIZE - offset;
+}
+
+int viommu_soft_device_translate(struct viommu_soft_device *device,
+                                 const struct viommu_dma_request *request,
+                                 struct viommu_dma_result *result)
+{
+    struct soft_host *host = device->host;
+    struct fault_call call = {0};
+    unsigned int epoch;
+
+    *result = (struct viommu_dma_result){
+        .status = check_request(request, 1u << VIOMMU_DMA_TRANSLATION_REQUEST)};
+    if (result->status != VIOMMU_DMA_OK)
+        return -EINVAL;
+    epoch = soft_gate_enter(&device->requests);
+    pthread_rwlock_rdlock(&host->lock);
+    complete(device, request, result);
+    if (result->status != VIOMMU_DMA_OK)
+        call = fault_prepare(device);
+    pthread_rwlock_unlock(&host->lock);
+    __atomic_fetch_add(result->status == VIOMMU_DMA_OK ? &host->translation_requests
+                                                       : &host->dma_faults,
+                       1, __ATOMIC_RELAXED);
+    fault_deliver(device, &call, request, result);
+    soft_gate_exit(&device->requests, epoch);
+    return result->status == VIOMMU_DMA_OK ? 0 : -EACCES;
 }
 
 static void explain(const struct viommu_soft_device *device,
@@ -271,7 +397,8 @@ int viommu_soft_device_explain(struct viommu_soft_device *device,
     struct soft_trace trace = {.steps = steps, .room = steps ? *count : 0};
     unsigned int epoch = soft_gate_enter(&device->requests);
 
-    *result = (struct viommu_dma_result){.status = check_request(request)};
+    *result =
+        (struct viommu_dma_result){.status = check_request(request, 1u << VIOMMU_DMA_UNTRANSLATED)};
     pthread_rwlock_rdlock(&device->host->lock);
     if (result->status == VIOMMU_DMA_OK)
         explain(device, request, &trace, result);

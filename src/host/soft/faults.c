@@ -15,9 +15,8 @@
 #include "base/error.h"
 #include "host/soft/soft.h"
 
-/* Requests of one group, and groups of one device that are not answered: what a device may hold. */
+/* Requests of one group. */
 #define GROUP_REQUESTS 32
-#define DEVICE_GROUPS  512
 
 struct soft_group {
     TAILQ_ENTRY(soft_group) link; /* in the device */
@@ -93,7 +92,7 @@ static void group_end(struct soft_group *group, uint32_t code)
 
     if (group->queue) {
         set_readable(group->queue, group->queue->unread - (group->count - group->read));
-        if (device->answer_count < SOFT_ANSWERS)
+        if (device->answer_count < SOFT_GROUPS)
             device->answers[device->answer_count++] = (struct viommu_pci_page_response){
                 group->pasid, group->group,
                 code ? VIOMMU_PCI_PAGE_INVALID : VIOMMU_PCI_PAGE_SUCCESS};
@@ -115,6 +114,17 @@ void soft_faults_end(struct viommu_soft_device *device, uint32_t pasid)
     }
 }
 
+void viommu_soft_device_reset(struct viommu_soft_device *device)
+{
+    struct soft_host *host = device->host;
+
+    soft_lock(host);
+    while (!TAILQ_EMPTY(&device->groups))
+        group_end(TAILQ_FIRST(&device->groups), 1);
+    device->answer_count = 0;
+    soft_unlock(host);
+}
+
 static struct soft_group *find_partial(const struct viommu_soft_device *device,
                                        const struct viommu_pci_page_request *request)
 {
@@ -131,8 +141,7 @@ static struct soft_group *find_partial(const struct viommu_soft_device *device,
 static struct soft_group *new_group(struct viommu_soft_device *device,
                                     const struct viommu_pci_page_request *request)
 {
-    struct soft_group *group =
-        device->group_count < DEVICE_GROUPS ? calloc(1, sizeof(*group)) : NULL;
+    struct soft_group *group = device->group_count < SOFT_GROUPS ? calloc(1, sizeof(*group)) : NULL;
 
     if (!group)
         return NULL;
@@ -283,7 +292,7 @@ int soft_fault_queue_respond(void *opaque, uint32_t queue_id,
     struct soft_group *group = NULL;
     int ret = 0;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
     queue = soft_find_fault_queue(host, queue_id);
     if (queue)
         group = find_cookie(host, queue, response->cookie);
@@ -294,6 +303,6 @@ int soft_fault_queue_respond(void *opaque, uint32_t queue_id,
                         queue_id, response->cookie, response->code);
     else
         group_end(group, response->code);
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     return ret;
 }

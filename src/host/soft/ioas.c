@@ -200,9 +200,11 @@ static void unmap_from_all(struct soft_ioas *ioas, const struct soft_area *area)
     {
         soft_second_unmap(hwpt, area->start, area_length(area));
         soft_cache_drop(&hwpt->cache, area->start, area->last);
+        soft_tlb_forget_hwpt(hwpt, area->start, area->last);
         LIST_FOREACH(child, &hwpt->nested, sibling)
         {
             soft_cache_clear(&child->cache);
+            soft_tlb_forget_hwpt(child, 0, UINT64_MAX);
         }
     }
 }
@@ -255,13 +257,13 @@ int soft_ioas_unmap(void *opaque, uint32_t ioas_id, uint64_t iova, uint64_t leng
     struct soft_ioas *ioas;
     int ret;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
     ioas = soft_find_ioas(host, ioas_id);
     if (ioas)
         ret = unmap_range(host, ioas, iova, last, unmapped, error);
     else
         ret = error_set(error, -ENOENT, "There is no IOAS %u to unmap from", ioas_id);
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     return ret;
 }
 
@@ -313,4 +315,36 @@ int soft_ioas_fill(struct soft_ioas *ioas, struct soft_hwpt *hwpt, struct viommu
 
     twalk_r(ioas->areas, fill_visit, &fill);
     return fill.ret;
+}
+
+struct holds {
+    uint64_t hpa;
+    uint64_t last;
+    uint8_t access;
+    enum viommu_dma_status status;
+};
+
+static void holds_visit(const void *node, VISIT visit, void *opaque)
+{
+    struct holds *holds = opaque;
+    const struct soft_area *area;
+
+    if ((visit != postorder && visit != leaf) || holds->status == VIOMMU_DMA_OK)
+        return;
+    area = *(struct soft_area *const *)node;
+    if (holds->hpa < area->hpa || holds->last > area->hpa + (area_length(area) - 1))
+        return;
+    if ((holds->access & VIOMMU_DMA_WRITE) && !(area->flags & VIOMMU_HOST_MAP_WRITE))
+        holds->status = VIOMMU_DMA_READONLY;
+    else
+        holds->status = VIOMMU_DMA_OK;
+}
+
+enum viommu_dma_status soft_ioas_holds(const struct soft_ioas *ioas, uint64_t hpa, uint64_t length,
+                                       uint8_t access)
+{
+    struct holds holds = {hpa, hpa + (length - 1), access, VIOMMU_DMA_NO_MEMORY};
+
+    twalk_r(ioas->areas, holds_visit, &holds);
+    return holds.status;
 }

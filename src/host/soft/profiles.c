@@ -23,6 +23,7 @@
 #define CAP_FS5LP    BIT64(60)
 
 /* VT-d 5.0, 11.4.3: extended capability register. */
+#define ECAP_DT    BIT64(2)
 #define ECAP_NEST  BIT64(26)
 #define ECAP_PRS   BIT64(29)
 #define ECAP_ERS   BIT64(30)
@@ -124,6 +125,7 @@ static void derive_vtd(struct soft_caps *caps, uint64_t cap, uint64_t ecap)
     caps->execute = ecap & ECAP_ERS;
     caps->extended_access = ecap & ECAP_EAFS;
     caps->page_requests = scalable && (ecap & ECAP_PRS);
+    caps->device_tlb = ecap & ECAP_DT;
     caps->nest = scalable && (ecap & ECAP_NEST);
     caps->nest_parent = caps->nest && (ecap & ECAP_SSTS);
     caps->dirty_tracking = scalable && (ecap & ECAP_SSADS) && (ecap & ECAP_SSTS);

@@ -15,11 +15,12 @@ static void device_unplug(struct viommu_soft_device *device)
 {
     struct soft_host *host = device->host;
 
-    pthread_rwlock_wrlock(&host->lock);
+    soft_lock(host);
+    device->has_ats = false; /* it hears nothing any more */
     soft_device_block(device);
     device->plugged = false;
     LIST_REMOVE(device, plugged_link);
-    pthread_rwlock_unlock(&host->lock);
+    soft_unlock(host);
     soft_gate_drain(&device->handlers);
     soft_gate_drain(&device->requests);
     soft_device_put(device);
@@ -46,6 +47,7 @@ static void soft_destroy(void *opaque)
         device_unplug(LIST_FIRST(&host->devices));
     soft_destroy_all_objects(host);
     pthread_rwlock_destroy(&host->lock);
+    pthread_mutex_destroy(&host->telling);
     free(host);
 }
 
@@ -133,6 +135,7 @@ static int soft_host_new(struct soft_host **out, const struct viommu_soft_option
         free(host);
         return error_set(error, -ENOMEM, "No memory for a simulated host");
     }
+    pthread_mutex_init(&host->telling, NULL);
     LIST_INIT(&host->objects);
     LIST_INIT(&host->devices);
     host->cache_mode = options->cache;
@@ -145,6 +148,7 @@ static int soft_host_new(struct soft_host **out, const struct viommu_soft_option
     }
     soft_caps_derive(&host->caps, &host->info);
     host->info.page_requests = host->caps.page_requests;
+    host->info.ats = host->caps.device_tlb;
     *out = host;
     return 0;
 }
@@ -223,11 +227,11 @@ int viommu_soft_device_add(struct viommu_host *host, const char *name, unsigned 
     device = device_new(soft, name, iommu);
     if (!device)
         return error_set(error, -ENOMEM, "No memory for simulated device %s", name);
-    pthread_rwlock_wrlock(&soft->lock);
+    soft_lock(soft);
     taken = soft_find_plugged(soft, name);
     if (!taken)
         LIST_INSERT_HEAD(&soft->devices, device, plugged_link);
-    pthread_rwlock_unlock(&soft->lock);
+    soft_unlock(soft);
     if (taken) {
         soft_device_put(device);
         return error_set(error, -EEXIST, "The simulated host has a device %s already", name);
@@ -276,6 +280,9 @@ void viommu_soft_get_census(struct viommu_host *host, struct viommu_soft_census 
         now.cache_clears = __atomic_load_n(&soft->cache_clears, __ATOMIC_RELAXED);
         now.dma_requests = __atomic_load_n(&soft->dma_requests, __ATOMIC_RELAXED);
         now.dma_faults = __atomic_load_n(&soft->dma_faults, __ATOMIC_RELAXED);
+        now.translation_requests = __atomic_load_n(&soft->translation_requests, __ATOMIC_RELAXED);
+        now.device_tlb_invalidations =
+            __atomic_load_n(&soft->device_tlb_invalidations, __ATOMIC_RELAXED);
         pthread_rwlock_unlock(&soft->lock);
     }
     memcpy(census, &now, known);

@@ -7,6 +7,10 @@
  * returns only when no DMA uses it any more, and what only calls change needs no further care. What
  * a DMA itself changes (accessed and dirty bits, the cache, counters) is atomic or has its own
  * lock. Fault handlers run with no lock held; a gate lets a call wait for those under way.
+ *
+ * What a call takes away from devices with a device TLB, and answers to their page requests, are
+ * told when the lock is free again, by soft_unlock(): such a call has `telling` from its beginning
+ * to its end, so that it tells what is its own and returns when that was told.
  */
 #ifndef HOST_SOFT_SOFT_H
 #define HOST_SOFT_SOFT_H
@@ -14,6 +18,8 @@
 #include <pthread.h>
 #include <sys/queue.h>
 #include <viommu/soft.h>
+
+#include "base/log.h"
 
 #define SOFT_PAGE_SHIFT 12
 #define SOFT_PAGE_SIZE  (UINT64_C(1) << SOFT_PAGE_SHIFT)
@@ -36,6 +42,7 @@ struct soft_caps {
     bool execute;          /* ECAP.ERS */
     bool extended_access;  /* ECAP.EAFS */
     bool page_requests;    /* ECAP.PRS */
+    bool device_tlb;       /* ECAP.DT */
     uint8_t address_width; /* input bits of the second stage */
     uint8_t levels;        /* of second-stage tables */
     uint8_t pasid_bits;    /* 0: no PASID */
@@ -92,11 +99,12 @@ struct soft_host {
     struct soft_caps caps;
     enum viommu_soft_cache cache_mode;
     struct viommu_log log;
+    pthread_mutex_t telling; /* before the lock; see soft_lock() */
     pthread_rwlock_t lock;
     uint32_t last_id;
     uint32_t last_cookie; /* of a page request group */
     LIST_HEAD(, soft_object) objects;
-    LIST_HEAD(, viommu_soft_device) devices; /* plugged in */
+    LIST_HEAD(, viommu_soft_device) devices; /* plugged in; changed with `telling` held */
     uint64_t mapped_bytes;
     uint64_t table_pages;
     uint64_t cache_limit;
@@ -105,6 +113,8 @@ struct soft_host {
     bool cache_clearing; /* somebody is */
     uint64_t dma_requests;
     uint64_t dma_faults;
+    uint64_t translation_requests;
+    uint64_t device_tlb_invalidations;
 };
 
 struct soft_hwpt;
@@ -117,8 +127,16 @@ struct soft_fault_queue {
     unsigned int users; /* HWPTs */
 };
 
-/* Answers to page requests that a device keeps until they are asked for. */
-#define SOFT_ANSWERS 64
+/* Groups of page requests of one device that are not answered; answers that it keeps until they are
+ * asked for. */
+#define SOFT_GROUPS 512
+
+/* What a device TLB is to forget when the lock is free; when it is too much, everything. */
+#define SOFT_PENDING 16
+struct soft_pending {
+    unsigned int count;
+    struct viommu_pci_tlb_invalidation ranges[SOFT_PENDING];
+};
 
 struct soft_ioas {
     struct soft_object object;
@@ -161,8 +179,12 @@ struct viommu_soft_device {
     struct soft_gate requests; /* DMA calls under way, handlers included */
     TAILQ_HEAD(, soft_group) groups;
     unsigned int group_count;
-    struct viommu_pci_page_response answers[SOFT_ANSWERS];
+    struct viommu_pci_page_response answers[SOFT_GROUPS];
     unsigned int answer_count;
+    bool has_ats; /* this and the next two: changed with `telling` and the lock held */
+    struct viommu_pci_ats ats;
+    struct soft_pending pending;
+    struct log_limit tlb_limit;
 };
 
 struct soft_pasid {
@@ -195,6 +217,15 @@ void soft_gate_drain(struct soft_gate *gate);
 struct soft_host *soft_host_of(const struct viommu_host *host); /* NULL: another backend */
 struct viommu_soft_device *soft_find_plugged(struct soft_host *host, const char *name);
 
+/* ats.c: the lock for writing, in calls that may take something away from a device. */
+void soft_lock(struct soft_host *host);
+void soft_unlock(struct soft_host *host);
+/* What a device TLB may have learnt by this PASID, or without, or by way of a HWPT. Within those.
+ */
+void soft_tlb_forget(struct viommu_soft_device *device, uint32_t pasid, uint64_t start,
+                     uint64_t last);
+void soft_tlb_forget_hwpt(const struct soft_hwpt *hwpt, uint64_t start, uint64_t last);
+
 /* dma.c */
 void soft_trace_step(struct soft_trace *trace, uint8_t stage, uint8_t level, uint64_t input,
                      uint64_t entry_address, uint64_t entry);
@@ -222,6 +253,10 @@ int soft_ioas_iova_ranges(void *opaque, uint32_t ioas_id, struct viommu_host_iov
 int soft_ioas_fill(struct soft_ioas *ioas, struct soft_hwpt *hwpt, struct viommu_error *error);
 void soft_ioas_free(struct soft_host *host, struct soft_ioas *ioas);
 
+/* Whether [hpa, hpa + length) is mapped somewhere in the IOAS, and for this access. Linear. */
+enum viommu_dma_status soft_ioas_holds(const struct soft_ioas *ioas, uint64_t hpa, uint64_t length,
+                                       uint8_t access);
+
 /* attach.c */
 int soft_bind(void *opaque, const char *name, uint32_t *device_id, struct viommu_error *error);
 void soft_unbind(void *opaque, uint32_t device_id);
@@ -234,7 +269,7 @@ void soft_device_block(struct viommu_soft_device *device); /* detach all; lock h
 struct soft_hwpt *soft_device_hwpt(const struct viommu_soft_device *device, uint32_t pasid);
 void soft_device_put(struct viommu_soft_device *device); /* frees with the last reference */
 
-/* faults.c. Lock held for writing, but for the three calls of the backend. */
+/* faults.c. Within soft_lock() and soft_unlock(), but for the three calls of the backend. */
 struct soft_fault_queue *soft_find_fault_queue(struct soft_host *host, uint32_t id);
 void soft_fault_queue_free(struct soft_fault_queue *queue);
 /* What the device has asked for by this PASID, or without, is answered: it is attached elsewhere.
