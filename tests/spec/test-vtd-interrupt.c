@@ -260,6 +260,11 @@ WITH_INTERRUPTS(entry_reserved, "intremap=on")
     }
     write_entry(machine, 2, IRTE_P, IRTE_SVT(3));
     interrupt_faults(machine, remappable(2), 0, 0, 0x24, 2);
+    /* Whoever sent it: the entry is looked at before the source. */
+    write_entry(machine, 2, IRTE_P | IRTE_DLM(3), IRTE_SVT(1) | 1);
+    interrupt_faults(machine, remappable(2), 0, 0, 0x24, 2);
+    write_entry(machine, 2, IRTE_P | IRTE_DST(1), IRTE_SVT(1) | 1);
+    interrupt_faults(machine, remappable(2), 0, 0, 0x24, 2);
 }
 
 /* Without EIME only 8 bits of the destination exist. */

@@ -224,7 +224,7 @@ static void over_the_edge(void **state)
     guest_destroy(&guest);
 }
 
-/* Interrupts are no DMA to memory. */
+/* Interrupts are no DMA to memory; what else is sent there is refused as always. */
 static void interrupts(void **state)
 {
     struct guest_dma dma = DMA_AT(0xfee00000);
@@ -232,12 +232,17 @@ static void interrupts(void **state)
     struct guest guest;
 
     (void)state;
-    guest_create(&guest, "pmr=on");
+    guest_create(&guest, "pmr=on,pasid-bits=20");
     protect(&guest.machine, 0xfee00000, 0xfee00000);
     dma.access = VIOMMU_DMA_WRITE;
     dma.length = 4;
     guest_dma(&guest, &dma, &result);
     assert_int_equal(result.status, VIOMMU_DMA_INTERRUPT_RANGE);
+    guest_scalable(&guest, 0, UINT64_C(1) << 3);
+    guest_pasid(&guest, 5, PASID_PGTT(4), GUEST_DOMAIN, 0);
+    guest_on(&guest, TTM_SCALABLE);
+    dma.pasid = 5;
+    guest_faults(&guest, &dma, 0x87);
     guest_destroy(&guest);
 }
 

@@ -14,6 +14,7 @@
 
 struct format {
     uint64_t reserved[2];
+    bool (*invalid)(const struct interrupt_job *job); /* more that is reserved; NULL: nothing */
     uint32_t (*resolve)(struct vtd *vtd, struct interrupt_job *job); /* a fault reason, or 0 */
 };
 
@@ -28,26 +29,29 @@ void vtd_interrupt_compose(struct viommu_interrupt *out)
                 (out->level ? 1u << 15 : 0);
 }
 
-/* 9.9 */
-static uint32_t resolve_remapped(struct vtd *vtd, struct interrupt_job *job)
+/* 9.9: delivery modes that there are not; destinations beyond 8 bits, without EIM. */
+static bool remapped_invalid(const struct interrupt_job *job)
 {
     static const uint16_t delivery_modes =
         1u << VIOMMU_INTERRUPT_FIXED | 1u << VIOMMU_INTERRUPT_LOWEST_PRIORITY |
         1u << VIOMMU_INTERRUPT_SMI | 1u << VIOMMU_INTERRUPT_NMI | 1u << VIOMMU_INTERRUPT_INIT |
         1u << VIOMMU_INTERRUPT_EXTINT;
+    uint64_t irte = job->irte[0];
+
+    return !(delivery_modes >> field_get(VTD_IRTE_DLM, irte) & 1) ||
+           (!(job->mode & VTD_IRTA_EIME) && irte & VTD_IRTE_DST & ~VTD_IRTE_DST_XAPIC);
+}
+
+/* 9.9 */
+static uint32_t resolve_remapped(struct vtd *vtd, struct interrupt_job *job)
+{
     struct viommu_interrupt *out = job->out;
     uint64_t irte = job->irte[0];
 
     (void)vtd;
     out->delivery_mode = (uint8_t)field_get(VTD_IRTE_DLM, irte);
-    if (!(delivery_modes >> out->delivery_mode & 1))
-        return VTD_FAULT_IRTE_RESERVED;
-    if (job->mode & VTD_IRTA_EIME)
-        out->destination = (uint32_t)field_get(VTD_IRTE_DST, irte);
-    else if (irte & VTD_IRTE_DST & ~VTD_IRTE_DST_XAPIC)
-        return VTD_FAULT_IRTE_RESERVED;
-    else
-        out->destination = (uint32_t)field_get(VTD_IRTE_DST_XAPIC, irte);
+    out->destination = (uint32_t)(job->mode & VTD_IRTA_EIME ? field_get(VTD_IRTE_DST, irte)
+                                                            : field_get(VTD_IRTE_DST_XAPIC, irte));
     out->vector = (uint8_t)field_get(VTD_IRTE_V, irte);
     out->logical = irte & VTD_IRTE_DM;
     out->redirection_hint = irte & VTD_IRTE_RH;
@@ -65,10 +69,12 @@ static const struct format formats[] = {
     [REMAPPED] = {{~(VTD_IRTE_P | VTD_IRTE_FPD | VTD_IRTE_DM | VTD_IRTE_RH | VTD_IRTE_TM |
                      VTD_IRTE_DLM | VTD_IRTE_AVAIL | VTD_IRTE_V | VTD_IRTE_DST),
                    ~(VTD_IRTE_SID | VTD_IRTE_SQ | VTD_IRTE_SVT)},
+                  remapped_invalid,
                   resolve_remapped},
     [POSTED] = {{~(VTD_IRTE_P | VTD_IRTE_FPD | VTD_IRTE_AVAIL | VTD_IRTE_URG | VTD_IRTE_IM |
                    VTD_IRTE_V | VTD_IRTE_PDA_LOW),
                  ~(VTD_IRTE_SID | VTD_IRTE_SQ | VTD_IRTE_SVT | VTD_IRTE_PDA_HIGH)},
+                NULL,
                 vtd_posted_resolve},
 };
 
@@ -124,7 +130,8 @@ static uint32_t resolve_entry(struct vtd *vtd, struct interrupt_job *job)
         return VTD_FAULT_IRTE_NOT_PRESENT;
     format = &formats[job->irte[0] & VTD_IRTE_IM && vtd->options.posted ? POSTED : REMAPPED];
     if (job->irte[0] & format->reserved[0] || job->irte[1] & format->reserved[1] ||
-        field_get(VTD_IRTE_SVT, job->irte[1]) == VTD_SVT_RESERVED)
+        field_get(VTD_IRTE_SVT, job->irte[1]) == VTD_SVT_RESERVED ||
+        (format->invalid && format->invalid(job)))
         return VTD_FAULT_IRTE_RESERVED;
     if (!source_is_valid(vtd, job))
         return VTD_FAULT_IRTE_SOURCE;

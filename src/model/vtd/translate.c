@@ -302,7 +302,6 @@ static void translate_pass_through(const struct job *job, struct dma_translation
         refuse(translation, job->entry->legacy ? VTD_FAULT_ADDRESS_WIDTH : VTD_FAULT_SM_HOST_WIDTH);
     else
         identity(translation, job->address, width);
-    vtd_protect(job->vtd, job->address, translation);
 }
 
 static void refuse_interrupt_range(const struct job *job, struct dma_translation *translation)
@@ -386,9 +385,8 @@ static void pass_translated(const struct job *job, struct dma_translation *trans
         return;
     }
     identity(translation, job->address, width);
+    cut_interrupt_range(job, true, translation);
     vtd_protect(job->vtd, job->address, translation);
-    if (translation->status == VIOMMU_DMA_OK)
-        cut_interrupt_range(job, true, translation);
 }
 
 static void translate_by_entry(const struct job *job, bool with_pasid,
@@ -420,6 +418,8 @@ static void translate_by_entry(const struct job *job, bool with_pasid,
     if (job->entry->page_snoop)
         translation->flags |= VIOMMU_DMA_FLAG_SNOOPED;
     cut_interrupt_range(job, !with_pasid, translation);
+    if (job->entry->pgtt == VTD_PGTT_PASS_THROUGH)
+        vtd_protect(job->vtd, job->address, translation);
 }
 
 void vtd_translate_once(const struct vtd *vtd, const struct viommu_dma_request *request,
