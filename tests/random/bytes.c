@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "generate.h"
+#include "input.h"
 #include "tables.h"
 
 /* What an operation begins with; the number modulo BYTES_KINDS. */
@@ -16,26 +17,12 @@ enum {
     BYTES_ANNOUNCE,   /* a descriptor that means something: 6 */
     BYTES_DMA,        /* shape: 2, address: 8, length: 2 */
     BYTES_DMA_NEAR,   /* shape: 2, border: 1, offset: 2, length: 1 */
+    BYTES_REGISTER,   /* offset / 4: 1, value: 8 */
+    BYTES_INTERRUPT,  /* requester: 2, address: 4, data: 4, flags: 1 */
+    BYTES_PAGE,       /* access: 1, PASID of 16: 1, address: 8, group: 2 */
+    BYTES_ANSWERS,    /* bit 0: later; bit 7: a reset instead */
     BYTES_KINDS,
 };
-
-struct input {
-    const uint8_t *bytes;
-    size_t length;
-};
-
-/* The next n (1..8) bytes as a number; zeros beyond the end. */
-static uint64_t take(struct input *input, size_t n)
-{
-    uint64_t value = 0;
-
-    if (n > input->length)
-        n = input->length;
-    memcpy(&value, input->bytes, n);
-    input->bytes += n;
-    input->length -= n;
-    return value;
-}
 
 /* Words of the ROM come after those of the low memory's tables. */
 static uint64_t word_address(uint64_t word)
@@ -57,7 +44,8 @@ static uint64_t page_address(uint64_t page)
 
 static struct op take_entry(struct input *input)
 {
-    uint64_t gpa = word_address(take(input, 2)), page = take(input, 1), flags = take(input, 2);
+    uint64_t gpa = word_address(input_take(input, 2)), page = input_take(input, 1),
+             flags = input_take(input, 2);
 
     return (struct op){OP_STORE,
                        {gpa, page_address(page) | (flags & 0xfff) | (flags >> 12 & 1) << 63}};
@@ -66,32 +54,49 @@ static struct op take_entry(struct input *input)
 /* Type, granularity, domain, PASID, address and mask of an invalidation. */
 static struct op take_announcement(struct input *input)
 {
-    uint64_t type = take(input, 1), domain = take(input, 1) % 16, pasid = take(input, 1);
-    uint64_t border = take(input, 1), offset = take(input, 1), mask = take(input, 1);
-    uint64_t qw0 = (type & 7) | (type >> 3 & 3) << 4 | domain << 16;
+    uint64_t type = input_take(input, 1), domain = input_take(input, 1) % 16;
+    uint64_t pasid = input_take(input, 1), border = input_take(input, 1);
+    uint64_t offset = input_take(input, 1), mask = input_take(input, 1);
+    uint64_t function = pasid & 1 ? WORLD_EMULATED : WORLD_ASSIGNED;
+    uint64_t number = world_pasids[pasid % world_pasid_count] & 0xfffff;
+    uint64_t address = tables_border(border) + (offset << 12);
+    uint64_t kind = (type & 7) == 5 ? 9 : type & 7; /* a wait would write to memory */
 
-    if ((type & 7) == 5)
-        qw0 ^= 4; /* a wait would write to memory */
-    if ((type & 7) == 1)
-        qw0 |= (pasid & 1 ? WORLD_EMULATED : WORLD_ASSIGNED) * UINT64_C(1) << 32;
-    else
-        qw0 |= (uint64_t)(world_pasids[pasid % world_pasid_count] & 0xfffff) << 32;
-    return (struct op){OP_INVALIDATE,
-                       {qw0, (tables_border(border) + (offset << 12)) | (mask & 0x7f)}};
+    switch (kind) {
+    case 1:
+    case 3:
+        return (struct op){
+            OP_INVALIDATE,
+            {kind | (kind == 1 ? (type >> 3 & 3) << 4 | domain << 16 : 0) | function << 32,
+             kind == 1 ? 0 : address | (mask & 1)}};
+    case 0:
+        return (struct op){
+            OP_INVALIDATE, /* of a device TLB, by PASID */
+            {8 | function << 16 | number << 32, address | (mask & 1) | (mask >> 1 & 1) << 11}};
+    case 9:
+        return (struct op){
+            OP_INVALIDATE,
+            {9 | (mask & 1) << 4 | (mask >> 1 & 15) << 12 | function << 16 | number << 32,
+             (border & 0x1ff) << 3}};
+    default:
+        return (struct op){
+            OP_INVALIDATE,
+            {kind | (type >> 3 & 3) << 4 | domain << 16 | number << 32, address | (mask & 0x7f)}};
+    }
 }
 
 /* Shape: who 1 bit, how 2, type 2, access 4, PASID 4 of 16 bits. */
 static struct op take_dma(struct input *input, bool near)
 {
-    uint64_t shape = take(input, 2), address, length;
+    uint64_t shape = input_take(input, 2), address, length;
 
     if (near) {
-        address = tables_border(take(input, 1));
-        address += take(input, 2);
-        length = take(input, 1);
+        address = tables_border(input_take(input, 1));
+        address += input_take(input, 2);
+        length = input_take(input, 1);
     } else {
-        address = take(input, 8);
-        length = take(input, 2) & 0x3fff;
+        address = input_take(input, 8);
+        length = input_take(input, 2) & 0x3fff;
     }
     return (struct op){OP_DMA,
                        {shape & 1, world_pasids[(shape >> 9 & 15) % world_pasid_count],
@@ -99,37 +104,59 @@ static struct op take_dma(struct input *input, bool near)
                         length}};
 }
 
+static struct op take_of_devices(struct input *input, uint64_t kind)
+{
+    uint64_t first = input_take(input, kind == BYTES_INTERRUPT ? 2 : 1), second, third;
+
+    switch (kind) {
+    case BYTES_REGISTER:
+        return (struct op){OP_REGISTER, {first * 4, input_take(input, 8)}};
+    case BYTES_INTERRUPT:
+        second = input_take(input, 4);
+        third = input_take(input, 4);
+        return (struct op){OP_INTERRUPT, {first, second, third, input_take(input, 1) & 3}};
+    case BYTES_PAGE:
+        second = world_pasids[input_take(input, 1) % world_pasid_count];
+        third = input_take(input, 8);
+        return (struct op){OP_PAGE_REQUEST, {second, first, third, input_take(input, 2)}};
+    default:
+        return first >> 7 ? (struct op){OP_RESET, {0}} : (struct op){OP_ANSWERS, {first & 1}};
+    }
+}
+
 static struct op take_op(struct input *input)
 {
-    uint64_t value;
+    uint64_t kind = input_take(input, 1) % BYTES_KINDS, value;
 
-    switch (take(input, 1) % BYTES_KINDS) {
+    switch (kind) {
     case BYTES_STORE:
-        value = word_address(take(input, 2));
-        return (struct op){OP_STORE, {value, take(input, 8)}};
+        value = word_address(input_take(input, 2));
+        return (struct op){OP_STORE, {value, input_take(input, 8)}};
     case BYTES_ENTRY:
         return take_entry(input);
     case BYTES_MODE:
-        value = take(input, 1);
+        value = input_take(input, 1);
         return (struct op){OP_MODE, {value & 1, WORLD_TABLES | (value >> 1 & 3) << 10}};
     case BYTES_SETTLE:
-        return (struct op){OP_SETTLE, {take(input, 1) % 6}};
+        return (struct op){OP_SETTLE, {input_take(input, 1) % 6}};
     case BYTES_INVALIDATE:
-        value = take(input, 8);
-        return (struct op){OP_INVALIDATE, {(value & 15) == 5 ? 0 : value, take(input, 8)}};
+        value = input_take(input, 8);
+        return (struct op){OP_INVALIDATE, {(value & 15) == 5 ? 0 : value, input_take(input, 8)}};
     case BYTES_ANNOUNCE:
         return take_announcement(input);
     case BYTES_DMA:
         return take_dma(input, false);
-    default:
+    case BYTES_DMA_NEAR:
         return take_dma(input, true);
+    default:
+        return take_of_devices(input, kind);
     }
 }
 
 void case_from_bytes(struct test_case *test, const uint8_t *bytes, size_t length)
 {
     struct input input = {bytes, length};
-    uint64_t choice = take(&input, 1);
+    uint64_t choice = input_take(&input, 1);
 
     memset(test, 0, sizeof(*test));
     snprintf(test->properties, sizeof(test->properties), "%s",
@@ -166,6 +193,30 @@ static void put_dma(const struct op *op, FILE *file)
     put(file, op->arg[5], 2);
 }
 
+static void put_of_devices(const struct op *op, FILE *file)
+{
+    if (op->kind == OP_REGISTER) {
+        put(file, BYTES_REGISTER, 1);
+        put(file, op->arg[0] / 4, 1);
+        put(file, op->arg[1], 8);
+    } else if (op->kind == OP_INTERRUPT) {
+        put(file, BYTES_INTERRUPT, 1);
+        put(file, op->arg[0], 2);
+        put(file, op->arg[1], 4);
+        put(file, op->arg[2], 4);
+        put(file, op->arg[3], 1);
+    } else if (op->kind == OP_PAGE_REQUEST) {
+        put(file, BYTES_PAGE, 1);
+        put(file, op->arg[1], 1);
+        put(file, pasid_index(op->arg[0]), 1);
+        put(file, op->arg[2], 8);
+        put(file, op->arg[3], 2);
+    } else {
+        put(file, BYTES_ANSWERS, 1);
+        put(file, op->kind == OP_RESET ? 0x80 : op->arg[0] & 1, 1);
+    }
+}
+
 static void put_op(const struct op *op, FILE *file)
 {
     switch (op->kind) {
@@ -192,6 +243,8 @@ static void put_op(const struct op *op, FILE *file)
     case OP_DMA:
         put_dma(op, file);
         break;
+    default:
+        put_of_devices(op, file);
     }
 }
 

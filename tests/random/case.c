@@ -7,6 +7,17 @@
 
 static const char *const hosts[] = {"hoard", "none", "absent"};
 
+static const struct {
+    const char *name;
+    unsigned int arguments;
+} kinds[OP_KINDS] = {
+    [OP_STORE] = {"store", 2},       [OP_MODE] = {"mode", 2},
+    [OP_SETTLE] = {"settle", 1},     [OP_INVALIDATE] = {"invalidate", 2},
+    [OP_DMA] = {"dma", 6},           [OP_REGISTER] = {"register", 2},
+    [OP_RESET] = {"reset", 1},       [OP_INTERRUPT] = {"interrupt", 4},
+    [OP_PAGE_REQUEST] = {"page", 4}, [OP_ANSWERS] = {"answers", 1},
+};
+
 void case_add(struct test_case *test, struct op op)
 {
     if (test->count == test->room) {
@@ -24,36 +35,12 @@ void case_free(struct test_case *test)
     memset(test, 0, sizeof(*test));
 }
 
-static void print_dma(const struct op *op, FILE *file)
-{
-    fprintf(file, "dma %c ", op->arg[0] ? 'a' : 'e');
-    if (op->arg[1] == UINT32_MAX)
-        fprintf(file, "-");
-    else
-        fprintf(file, "%" PRIx64, op->arg[1]);
-    fprintf(file, " %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", op->arg[2], op->arg[3],
-            op->arg[4], op->arg[5]);
-}
-
 static void print_op(const struct op *op, FILE *file)
 {
-    switch (op->kind) {
-    case OP_STORE:
-        fprintf(file, "store %" PRIx64 " %" PRIx64 "\n", op->arg[0], op->arg[1]);
-        break;
-    case OP_MODE:
-        fprintf(file, "mode %s %" PRIx64 "\n", op->arg[0] ? "on" : "off", op->arg[1]);
-        break;
-    case OP_SETTLE:
-        fprintf(file, "settle %" PRIx64 "\n", op->arg[0]);
-        break;
-    case OP_INVALIDATE:
-        fprintf(file, "invalidate %" PRIx64 " %" PRIx64 "\n", op->arg[0], op->arg[1]);
-        break;
-    case OP_DMA:
-        print_dma(op, file);
-        break;
-    }
+    fprintf(file, "%s", kinds[op->kind].name);
+    for (unsigned int i = 0; i < kinds[op->kind].arguments; i++)
+        fprintf(file, " %" PRIx64, op->arg[i]);
+    fprintf(file, "\n");
 }
 
 void case_print(const struct test_case *test, FILE *file)
@@ -63,38 +50,31 @@ void case_print(const struct test_case *test, FILE *file)
         print_op(&test->ops[i], file);
 }
 
-static bool parse_dma(const char *text, struct op *op)
+static bool parse_arguments(const char *text, unsigned int count, struct op *op)
 {
-    char who, pasid[16];
+    char *end;
 
-    op->kind = OP_DMA;
-    if (sscanf(text, "dma %c %15s %" SCNx64 " %" SCNx64 " %" SCNx64 " %" SCNx64, &who, pasid,
-               &op->arg[2], &op->arg[3], &op->arg[4], &op->arg[5]) != 6 ||
-        (who != 'a' && who != 'e'))
-        return false;
-    op->arg[0] = who == 'a';
-    op->arg[1] = pasid[0] == '-' ? UINT32_MAX : strtoull(pasid, NULL, 16);
-    return true;
+    for (unsigned int i = 0; i < count; i++) {
+        if (*text != ' ')
+            return false;
+        op->arg[i] = strtoull(text, &end, 16);
+        text = end;
+    }
+    return !*text;
 }
 
 static bool parse_op(const char *text, struct op *op)
 {
-    char word[8];
+    size_t length = strcspn(text, " ");
 
     memset(op, 0, sizeof(*op));
-    if (sscanf(text, "store %" SCNx64 " %" SCNx64, &op->arg[0], &op->arg[1]) == 2) {
-        op->kind = OP_STORE;
-    } else if (sscanf(text, "mode %7s %" SCNx64, word, &op->arg[1]) == 2) {
-        op->kind = OP_MODE;
-        op->arg[0] = !strcmp(word, "on");
-    } else if (sscanf(text, "settle %" SCNx64, &op->arg[0]) == 1) {
-        op->kind = OP_SETTLE;
-    } else if (sscanf(text, "invalidate %" SCNx64 " %" SCNx64, &op->arg[0], &op->arg[1]) == 2) {
-        op->kind = OP_INVALIDATE;
-    } else {
-        return parse_dma(text, op);
+    for (int kind = 0; kind < OP_KINDS; kind++) {
+        if (strlen(kinds[kind].name) != length || memcmp(kinds[kind].name, text, length))
+            continue;
+        op->kind = (enum op_kind)kind;
+        return parse_arguments(text + length, kinds[kind].arguments, op);
     }
-    return true;
+    return false;
 }
 
 static bool parse_line(struct test_case *test, char *text)

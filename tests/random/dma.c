@@ -4,10 +4,6 @@
 
 #include "world.h"
 
-#define CAP           0x08
-#define FSTS          0x34
-#define FSTS_PFO      1u
-#define FSTS_PPF      2u
 #define LONGEST       0x3000
 #define HOW_MOVE      0
 #define HOW_TRANSLATE 1
@@ -122,49 +118,6 @@ static void expect(struct world *world, const struct oracle_request *asked, bool
     }
 }
 
-/* Faults */
-
-static uint64_t record_offset(const struct world *world, unsigned int index)
-{
-    return (world->oracle.cap >> 24 & 0x3ff) * 16 + index * 16;
-}
-
-static void clear_faults(struct world *world)
-{
-    uint32_t status = viommu_mmio_read(world->unit, FSTS, 4);
-
-    if (!(status & (FSTS_PPF | FSTS_PFO)))
-        return;
-    for (unsigned int i = 0; i <= (world->oracle.cap >> 40 & 0xff); i++)
-        viommu_mmio_write(world->unit, record_offset(world, i) + 8, 8, UINT64_C(1) << 63);
-    viommu_mmio_write(world->unit, FSTS, 4, FSTS_PFO);
-}
-
-static bool check_record(struct world *world, const struct oracle_request *request,
-                         uint64_t address, uint8_t reason)
-{
-    uint32_t status = viommu_mmio_read(world->unit, FSTS, 4);
-    uint64_t at = record_offset(world, status >> 8 & 0xff), low, high, wanted;
-
-    if (!reason && (status & FSTS_PPF))
-        return world_disagree(
-            world, "a fault is recorded, reason 0x%02x, where the oracle sees none",
-            (unsigned int)(viommu_mmio_read(world->unit, at + 8, 8) >> 32 & 0xff));
-    if (!reason)
-        return true;
-    if (!(status & FSTS_PPF))
-        return world_disagree(world, "no fault is recorded, the oracle sees reason 0x%02x", reason);
-    low = viommu_mmio_read(world->unit, at, 8);
-    high = viommu_mmio_read(world->unit, at + 8, 8);
-    wanted = oracle_record(&world->oracle, request, reason);
-    if (high != wanted || low != oracle_record_address(&world->oracle, address))
-        return world_disagree(
-            world, "fault record %016llx %016llx, the oracle writes %016llx %016llx",
-            (unsigned long long)high, (unsigned long long)low, (unsigned long long)wanted,
-            (unsigned long long)oracle_record_address(&world->oracle, address));
-    return true;
-}
-
 /* Results */
 
 static bool check_status(struct world *world, const struct viommu_dma_result *result,
@@ -199,11 +152,17 @@ static bool check_reason(struct world *world, const struct viommu_dma_result *re
  * An entry of the IOTLB may permit less than the tables do: another request may have set the dirty
  * bit since. It may never permit more.
  */
-static bool check_page(struct world *world, const struct viommu_dma_result *result,
-                       const struct oracle_answer *answer)
+static bool check_page(struct world *world, const struct oracle_request *asked,
+                       const struct viommu_dma_result *result, const struct oracle_answer *answer)
 {
-    const uint8_t late = VIOMMU_DMA_WRITE;
+    /* What was asked for is granted; what a device TLB is told is not cached. */
+    const uint8_t late =
+        asked->type == ORACLE_TRANSLATION_REQUEST ? 0 : VIOMMU_DMA_WRITE & ~asked->access;
+    const uint8_t unknown = answer->snp_unknown ? VIOMMU_DMA_FLAG_SNOOPED : 0;
 
+    if ((result->flags | unknown) != (answer->flags | unknown))
+        return world_disagree(world, "the translation has flags %x, the oracle says %x",
+                              result->flags, answer->flags);
     if (result->gpa == answer->gpa && result->granule_log2 == answer->granule_log2 &&
         !(result->permissions & ~answer->permissions) &&
         (result->permissions | late) == (answer->permissions | late))
@@ -303,10 +262,10 @@ static bool translate_only(struct world *world, const struct oracle_request *ask
         expected.status = VIOMMU_DMA_OK;
     expected.moved = result.status == VIOMMU_DMA_OK ? result.length : 0;
     if (!check_status(world, &result, &expected) || !check_reason(world, &result, &expected) ||
-        !check_record(world, asked, asked->address,
-                      request_of_tlb && expected.recorded ? expected.reason : 0))
+        !world_check_record(world, asked, asked->address,
+                            request_of_tlb && expected.recorded ? expected.reason : 0))
         return false;
-    return result.status != VIOMMU_DMA_OK || check_page(world, &result, &expected.first);
+    return result.status != VIOMMU_DMA_OK || check_page(world, asked, &result, &expected.first);
 }
 
 static void do_move(struct world *world, const struct oracle_request *asked, uint8_t *buffer,
@@ -358,12 +317,12 @@ static bool emulated(struct world *world, const struct oracle_request *asked)
     same = move_copy(world, asked, buffer, &expected);
     if (!check_status(world, &result, &expected) || !check_bytes(world, asked, same, &expected) ||
         !check_reason(world, &result, &expected) ||
-        !check_record(world, asked, asked->address + expected.moved,
-                      expected.recorded ? expected.reason : 0))
+        !world_check_record(world, asked, asked->address + expected.moved,
+                            expected.recorded ? expected.reason : 0))
         return false;
     world->arrived += result.status == VIOMMU_DMA_OK;
     world->faulted += expected.recorded;
-    return !expected.moved || check_page(world, &result, &expected.first);
+    return !expected.moved || check_page(world, asked, &result, &expected.first);
 }
 
 static bool mapped(struct world *world, const struct oracle_request *asked)
@@ -388,7 +347,8 @@ static bool mapped(struct world *world, const struct oracle_request *asked)
         return world_disagree(
             world, "mapped %s (reason 0x%02x), the oracle says otherwise (0x%02x)",
             viommu_dma_status_name(result.status), result.fault_code, expected.reason);
-    return check_record(world, asked, asked->address, expected.recorded ? expected.reason : 0);
+    return world_check_record(world, asked, asked->address,
+                              expected.recorded ? expected.reason : 0);
 }
 
 /* The assigned function */
@@ -456,8 +416,8 @@ static bool assigned(struct world *world, const struct oracle_request *asked,
     if (expected.status == VIOMMU_DMA_NO_MEMORY || expected.status == VIOMMU_DMA_READONLY)
         expected.refused = true;
     if (!check_status(world, &result, &expected) || !check_bytes(world, asked, same, &expected) ||
-        !check_record(world, asked, asked->address + expected.moved,
-                      expected.recorded ? expected.reason : 0))
+        !world_check_record(world, asked, asked->address + expected.moved,
+                            expected.recorded ? expected.reason : 0))
         return false;
     if (expected.moved && result.gpa != (uintptr_t)world_at(world, expected.first.gpa))
         return world_disagree(world, "the host reaches %llx, which is not GPA 0x%llx",
@@ -499,7 +459,8 @@ static bool compare(struct world *world, const struct op *op, const struct oracl
     struct expected dry;
     bool same;
 
-    clear_faults(world); /* a table that the host did not take was told of when it was bound */
+    world_clear_faults(
+        world); /* a table that the host did not take was told of when it was bound */
     expect(world, asked, true, &dry, NULL, NULL);
     if (op->arg[0] && !host_can_tell(world, asked, &dry))
         return true;

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "generate_devices.h"
 #include "tables.h"
 
 #define ROUNDS         8
@@ -103,7 +104,8 @@ static void random_dma(struct generator *generator)
 {
     uint32_t pasid = random_pasid(generator);
     uint64_t how = random_one_in(generator, 4) ? 1 + random_below(generator, 2) : 0;
-    uint64_t type = random_one_in(generator, 30) ? random_below(generator, 3) : 0;
+    bool tlbs = generator->world->oracle.ecap >> 2 & 1;
+    uint64_t type = random_one_in(generator, tlbs ? 3 : 30) ? random_below(generator, 3) : 0;
 
     emit(generator,
          (struct op){OP_DMA,
@@ -134,8 +136,11 @@ static void round_of(struct generator *generator)
 {
     unsigned int mutations = 1 + random_below(generator, MUTATIONS);
 
-    for (unsigned int i = 0; i < REQUESTS; i++)
+    devices_begin(generator);
+    for (unsigned int i = 0; i < REQUESTS; i++) {
         random_dma(generator);
+        devices_step(generator);
+    }
     for (unsigned int i = 0; i < mutations; i++) {
         tables_mutate(generator);
         while (random_one_in(generator, 2))
@@ -161,6 +166,7 @@ bool generate_and_run(struct world *world, uint64_t seed, struct test_case *test
     world_restart(world, test);
     generator.pasids = world->oracle.ecap >> 40 & 1;
     tables_build(&generator);
+    devices_build(&generator);
     tables_switch_on(&generator);
     for (unsigned int i = 0; i < ROUNDS && !generator.failed; i++)
         round_of(&generator);

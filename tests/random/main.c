@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Random tables, requests and invalidations: the model, the simulated host and an oracle must agree
- * on every address, permission and fault.
+ * on every address, permission and fault; on what device TLBs and page requests come to, and
+ * interrupts.
  *
  *     random [--seed N] [--requests N] [--keep FOLDER]   random cases, seed upon seed
  *     random CASE...                                     cases of files, as --keep wrote them

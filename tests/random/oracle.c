@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Root to PASID entry (VT-d 5.0, chapter 9), and what a request meets around the walks (3.x). */
+/* Root to PASID entry (VT-d 5.0, chapter 9). */
 #include "oracle.h"
 
 #include <string.h>
 
+#include "oracle_bits.h"
 #include "oracle_walk.h"
-
-static bool bit(uint64_t value, unsigned int n)
-{
-    return value >> n & 1;
-}
-
-static uint64_t bits(uint64_t value, unsigned int high, unsigned int low)
-{
-    return value << (63 - high) >> (63 - high + low);
-}
 
 uint8_t *oracle_memory(const struct oracle *oracle, uint64_t gpa, uint64_t size, bool *readonly)
 {
@@ -77,6 +68,8 @@ static uint8_t find_legacy(const struct oracle *oracle, uint16_t requester, uint
     unsigned int tt;
 
     entry->legacy = true;
+    if (type == ORACLE_PAGE_REQUEST)
+        return 0x32;
     if (pasid != ORACLE_NO_PASID)
         return 0x31;
     if (!load(oracle, entry, table + (requester >> 8) * 16, root, 2))
@@ -128,6 +121,8 @@ static uint8_t admit(const struct oracle *oracle, const uint64_t *context, uint3
 
     if ((bit(context[0], 4) && !bit(context[0], 2)) || rid_pasid / 64 >= directory)
         return 0x43;
+    if (!bit(context[0], 4) && type == ORACLE_PAGE_REQUEST)
+        return 0x47;
     if (!bit(context[0], 2) && type != 0)
         return 0x44;
     entry->pasid = rid_pasid;
@@ -187,6 +182,7 @@ static uint8_t pasid_fields(const struct oracle *oracle, const uint64_t *word,
     entry->second_levels = aw + 2;
     entry->ssade = second && bit(word[0], 9);
     entry->pwsnp = bit(word[1], 23);
+    entry->pgsnp = bit(word[1], 24);
     entry->sre = bit(word[2], 0);
     entry->ere = bit(word[2], 1);
     entry->wpe = bit(word[2], 4);
@@ -220,7 +216,8 @@ static uint8_t find_scalable(const struct oracle *oracle, uint16_t requester, ui
     if (context_reserved(oracle, context))
         return 0x42;
     reason = admit(oracle, context, pasid, type, entry);
-    if (reason)
+    /* What was translated already, and what asks for pages, goes by the context entry alone. */
+    if (reason || type == ORACLE_TRANSLATED || type == ORACLE_PAGE_REQUEST)
         return reason;
     if (!load(oracle, entry, (bits(context[0], 63, 12) << 12) + entry->pasid / 64 * 8, &directory,
               1))
@@ -252,179 +249,4 @@ void oracle_find(const struct oracle *oracle, uint16_t requester, uint32_t pasid
         entry->reason = find_scalable(oracle, requester, pasid, type, entry);
     else
         entry->reason = ttm == 3 && bit(oracle->ecap, 52) ? 0x33 : 0x30;
-}
-
-/* 3.15 */
-static bool interrupt_range(uint64_t address)
-{
-    return address >= 0xfee00000 && address <= 0xfeefffff;
-}
-
-/* The largest aligned block around an address without an address of the interrupt range. */
-static unsigned int block_apart(uint64_t address, unsigned int most)
-{
-    while (most > 0) {
-        uint64_t first = address & ~(((uint64_t)1 << most) - 1);
-        uint64_t last = address | (((uint64_t)1 << most) - 1);
-
-        if (last < 0xfee00000 || first > 0xfeefffff)
-            return most;
-        most--;
-    }
-    return 0;
-}
-
-static bool is_message(const struct oracle_request *request)
-{
-    return request->pasid == ORACLE_NO_PASID && request->type == 0 &&
-           (request->access & 3) == ORACLE_WRITE && interrupt_range(request->address) &&
-           request->length <= 4 && request->address % 4 + request->length <= 4;
-}
-
-static void fault(struct oracle_answer *answer, uint8_t reason)
-{
-    answer->verdict = ORACLE_FAULT;
-    answer->reason = reason;
-}
-
-static void identity(struct oracle_answer *answer, uint64_t address, unsigned int granule)
-{
-    answer->verdict = ORACLE_OK;
-    answer->gpa = address;
-    answer->granule_log2 = granule;
-    answer->permissions = ORACLE_READ | ORACLE_WRITE | ORACLE_EXECUTE;
-}
-
-static void translation_off(const struct oracle_request *request, struct oracle_answer *answer)
-{
-    if (request->type != 0)
-        answer->verdict = ORACLE_UNSUPPORTED;
-    else if (is_message(request))
-        answer->verdict = ORACLE_INTERRUPT;
-    else if (interrupt_range(request->address))
-        identity(answer, request->address, 12);
-    else
-        identity(answer, request->address, block_apart(request->address, 63));
-}
-
-/* 3.9, and 9.3 for legacy mode. */
-static void pass_through(const struct oracle *oracle, const struct oracle_entry *entry,
-                         uint64_t address, struct oracle_answer *answer)
-{
-    unsigned int width = oracle->haw;
-
-    if (entry->legacy && 12 + 9 * entry->second_levels < width)
-        width = 12 + 9 * entry->second_levels;
-    if (address >> width)
-        fault(answer, entry->legacy ? 0x04 : 0x83);
-    else
-        identity(answer, address, width);
-}
-
-/* What is left of a page beside the interrupt range, in output and, without PASID, input. */
-static void mind_interrupts(const struct oracle_entry *entry, const struct oracle_request *request,
-                            struct oracle_answer *answer)
-{
-    unsigned int granule = answer->granule_log2;
-
-    if (interrupt_range(answer->gpa)) {
-        fault(answer, entry->legacy ? 0x0e : 0x87);
-        return;
-    }
-    granule = block_apart(answer->gpa, granule);
-    if (request->pasid == ORACLE_NO_PASID)
-        granule = block_apart(request->address, granule);
-    answer->granule_log2 = granule;
-}
-
-static void by_entry(const struct oracle *oracle, const struct oracle_entry *entry,
-                     const struct oracle_request *request, struct oracle_answer *answer)
-{
-    if (request->pasid == ORACLE_NO_PASID && interrupt_range(request->address)) {
-        fault(answer, entry->legacy ? 0x0e : 0x87);
-        return;
-    }
-    if (entry->pgtt == 4)
-        pass_through(oracle, entry, request->address, answer);
-    else
-        oracle_walk(oracle, entry, request, answer);
-    if (answer->verdict != ORACLE_OK)
-        return;
-    if (!entry->ere)
-        answer->permissions &= ~ORACLE_EXECUTE;
-    mind_interrupts(entry, request, answer);
-}
-
-void oracle_translate(const struct oracle *oracle, const struct oracle_request *asked,
-                      struct oracle_answer *answer)
-{
-    struct oracle_request own = *asked;
-    const struct oracle_request *request = &own;
-    struct oracle_entry entry;
-
-    /* A zero-length read is content with any right (3.14, CAP.ZLR). */
-    if (!own.length)
-        own.access &= ~ORACLE_READ;
-
-    memset(answer, 0, sizeof(*answer));
-    if (!oracle->enabled) {
-        translation_off(request, answer);
-        return;
-    }
-    if (is_message(request)) {
-        answer->verdict = ORACLE_INTERRUPT;
-        return;
-    }
-    oracle_find(oracle, request->requester, request->pasid, request->type, &entry);
-    answer->fault_disable = entry.fault_disable;
-    if (entry.reason) {
-        fault(answer, entry.reason);
-        return;
-    }
-    answer->pgtt = entry.pgtt;
-    if (own.pasid == ORACLE_NO_PASID && entry.rid_privileged)
-        own.access |= ORACLE_PRIVILEGED;
-    if ((request->access & ORACLE_EXECUTE) && !entry.ere)
-        fault(answer, 0x5c);
-    else if ((request->access & ORACLE_PRIVILEGED) && !entry.sre)
-        fault(answer, 0x5d);
-    else
-        by_entry(oracle, &entry, request, answer);
-}
-
-bool oracle_qualified(uint8_t reason)
-{
-    static const uint8_t never[] = {0x01, 0x08, 0x09, 0x0a, 0x30, 0x31, 0x32,
-                                    0x33, 0x38, 0x39, 0x3a, 0x40, 0x50};
-
-    return !memchr(never, reason, sizeof(never));
-}
-
-uint64_t oracle_record(const struct oracle *oracle, const struct oracle_request *request,
-                       uint8_t reason)
-{
-    uint64_t record = (uint64_t)1 << 63 | (uint64_t)reason << 32 | request->requester;
-    bool read = request->access & ORACLE_READ, write = request->access & ORACLE_WRITE;
-
-    if (read)
-        record |= (uint64_t)1 << 62;
-    if (read && write)
-        record |= (uint64_t)1 << 28;
-    if (request->pasid == ORACLE_NO_PASID || !bit(oracle->ecap, 40))
-        return record;
-    record |= (uint64_t)1 << 31 | (uint64_t)request->pasid << 40;
-    if ((request->access & ORACLE_EXECUTE) && !write)
-        record |= (uint64_t)1 << 30;
-    if (request->access & ORACLE_PRIVILEGED)
-        record |= (uint64_t)1 << 29;
-    return record;
-}
-
-uint64_t oracle_record_address(const struct oracle *oracle, uint64_t address)
-{
-    unsigned int width = bits(oracle->cap, 21, 16) + 1;
-
-    if (bit(oracle->ecap, 47))
-        width = bit(oracle->cap, 60) ? 57 : 48;
-    return bits(address, width - 1, 12) << 12;
 }

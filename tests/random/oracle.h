@@ -20,10 +20,28 @@
 #define ORACLE_EXECUTE    4u
 #define ORACLE_PRIVILEGED 8u
 
+#define ORACLE_TRANSLATION_REQUEST 1
+#define ORACLE_TRANSLATED          2
+#define ORACLE_PAGE_REQUEST        3 /* of no DMA: for the context entry */
+
+/* Flags of an answer to a translation request, likewise. */
+#define ORACLE_UNTRANSLATED_ONLY 2u
+#define ORACLE_SNOOPED           4u
+
 struct oracle_memory {
     uint64_t gpa, size;
     uint8_t *bytes;
     bool readonly;
+};
+
+/* Registers that software writes (11.4), and what of them is in force. oracle_registers.c */
+struct oracle_registers {
+    uint64_t pmen, low_base, low_limit, high_base, high_limit;
+    uint64_t irta, pqh, pqt, pqa, prs, pectl;
+    uint64_t interrupt_table;      /* IRTA_REG as the last SIRTP found it */
+    bool remapping, compatibility; /* GSTS.IRES, CFIS */
+    bool protecting;
+    uint64_t protected[2][2]; /* first, last; as PMEN.EPM found them */
 };
 
 struct oracle {
@@ -33,7 +51,9 @@ struct oracle {
     unsigned int haw;   /* host address width: what CPUID would say */
     uint64_t rtaddr;    /* RTADDR_REG as latched */
     bool enabled;       /* GSTS.TES */
-    bool dry;           /* set no accessed and dirty bits */
+    bool any_source;    /* IOAPICs are not verified: a property of the unit */
+    struct oracle_registers registers;
+    bool dry; /* set no accessed and dirty bits */
     /* Called when it does set some. */
     void (*marked)(void *opaque, uint64_t gpa);
     void *opaque;
@@ -56,7 +76,7 @@ struct oracle_request {
     uint32_t pasid;
     uint16_t requester;
     uint8_t access;
-    uint8_t type; /* 0 untranslated, 1 translation request, 2 translated */
+    uint8_t type; /* 0 untranslated, ORACLE_TRANSLATION_REQUEST, _TRANSLATED */
 };
 
 /* What a table lookup by requester and PASID came to. */
@@ -70,7 +90,7 @@ struct oracle_entry {
     uint64_t first_root, second_root;
     unsigned int first_levels, second_levels;
     bool rid_privileged; /* requests without PASID are supervisor ones */
-    bool wpe, sre, eafe, ere, nxe, smep, pwsnp, ssade;
+    bool wpe, sre, eafe, ere, nxe, smep, pwsnp, pgsnp, ssade;
     /* Where the entries lie that were read, and how many bytes of each. */
     struct {
         uint64_t gpa;
@@ -88,6 +108,8 @@ struct oracle_answer {
     uint64_t gpa;      /* of the address itself */
     unsigned int granule_log2;
     uint8_t permissions;
+    uint8_t flags;    /* of a translation request */
+    bool snp_unknown; /* nested, and SNP is set there: whether that counts is not said */
     /* Something on the way that a host does otherwise than the specification says: PWSNP is clear
      * where a bit was to be set; what is nested on is read-only, or in the interrupt range. */
     bool not_for_host;

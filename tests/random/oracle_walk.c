@@ -4,15 +4,7 @@
 
 #include <string.h>
 
-static bool bit(uint64_t value, unsigned int n)
-{
-    return value >> n & 1;
-}
-
-static uint64_t bits(uint64_t value, unsigned int high, unsigned int low)
-{
-    return value << (63 - high) >> (63 - high + low);
-}
+#include "oracle_bits.h"
 
 static unsigned int shift_of(unsigned int level)
 {
@@ -39,6 +31,7 @@ struct page {
     uint64_t gpa; /* of the address itself */
     unsigned int shift;
     uint8_t permissions;
+    bool snooped; /* SNP of a second stage's leaf */
 };
 
 struct walk {
@@ -175,6 +168,7 @@ static void second_walk(struct walk *walk, uint64_t address, uint8_t access, str
     }
     walk->answer->not_for_host |=
         walk->entry->pgtt == 3 && (!bit(all, 1) || address >> 20 == 0xfee);
+    page->snooped = bit(value, 11);
     page->shift = shift_of(level);
     page->gpa = (bits(value, 51, page->shift) << page->shift) | (address & below(page->shift));
     /* A write must find the dirty bit set, or set it. */
@@ -273,6 +267,7 @@ static uint8_t first_final(struct walk *walk, uint64_t address, uint64_t value, 
         return second.reason;
     page->gpa = second.gpa;
     page->permissions &= second.permissions;
+    page->snooped = second.snooped;
     if (second.shift < shift)
         page->shift = second.shift;
     return 0;
@@ -344,4 +339,7 @@ void oracle_walk(const struct oracle *oracle, const struct oracle_entry *entry,
     answer->gpa = page.gpa;
     answer->granule_log2 = page.shift;
     answer->permissions = page.permissions;
+    if (entry->pgsnp || (page.snooped && entry->pgtt == 2))
+        answer->flags = ORACLE_SNOOPED;
+    answer->snp_unknown = page.snooped && entry->pgtt == 3;
 }

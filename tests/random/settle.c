@@ -12,11 +12,8 @@
 #define FSTS 0x34
 #define IQT  0x88
 #define IQA  0x90
-#define GSTS 0x1c
-#define GCMD 0x18
 #define CCMD 0x28
 #define QIE  (1u << 26)
-#define TE   (1u << 31)
 
 #define PAGES_MAX   64
 #define ENTRIES_MAX 32
@@ -245,13 +242,11 @@ void world_look_at_tables(struct world *world)
 
 void world_queue_start(struct world *world)
 {
-    uint32_t te = viommu_mmio_read(world->unit, GSTS, 4) & TE;
-
-    viommu_mmio_write(world->unit, GCMD, 4, te);
+    world_command(world, QIE, 0);
     viommu_mmio_write(world->unit, IQT, 8, 0);
     viommu_mmio_write(world->unit, IQA, 8, WORLD_QUEUE | (world->scalable ? 1 << 11 : 0));
     viommu_mmio_write(world->unit, FSTS, 4, 0x70); /* IQE, ICE, ITE */
-    viommu_mmio_write(world->unit, GCMD, 4, te | QIE);
+    world_command(world, 0, QIE);
     world->queue_tail = 0;
 }
 
@@ -274,14 +269,24 @@ void world_submit(struct world *world, uint64_t qw0, uint64_t qw1)
     viommu_mmio_write(world->unit, IQT, 8, world->queue_tail);
 }
 
-bool world_wait(struct world *world)
+static bool wait_is_done(struct world *world)
 {
     uint32_t status;
 
-    world_submit(world, 5 | 1 << 5 | (uint64_t)++world->waits << 32, WORLD_STATUS);
     memcpy(&status, world_at(world, WORLD_STATUS), sizeof(status));
     copy_too(world, WORLD_STATUS, sizeof(status));
     return status == world->waits;
+}
+
+/* 6.5.2.9: it is not done before the devices have answered. */
+bool world_wait(struct world *world)
+{
+    world_submit(world, 5 | 1 << 5 | (uint64_t)++world->waits << 32, WORLD_STATUS);
+    if (world->tag_count && wait_is_done(world))
+        world_disagree(world, "a wait is done that %u device TLBs have not answered",
+                       world->tag_count);
+    world_answer(world);
+    return wait_is_done(world);
 }
 
 /* Invalidations (6.5.2); granularities as in the descriptors. */
@@ -379,7 +384,7 @@ static void settle_registers(struct world *world)
 {
     uint64_t iotlb_reg = (world->oracle.ecap >> 8 & 0x3ff) * 16 + 8;
 
-    viommu_mmio_write(world->unit, GCMD, 4, viommu_mmio_read(world->unit, GSTS, 4) & TE);
+    world_command(world, QIE, 0);
     viommu_mmio_write(world->unit, CCMD, 8, UINT64_C(1) << 63 | UINT64_C(1) << 61);
     viommu_mmio_write(world->unit, iotlb_reg, 8, UINT64_C(1) << 63 | UINT64_C(1) << 60);
     world_queue_start(world);
@@ -418,5 +423,5 @@ bool world_settle(struct world *world, uint64_t how)
     world_changes_clear(world);
     world_copy_memory(world);
     world_look_at_tables(world);
-    return true;
+    return !world->failure[0];
 }

@@ -11,6 +11,7 @@
 #define CONTEXT   UINT64_C(0x11000)
 #define PASIDS    UINT64_C(0x12000) /* one page for each table of 64 */
 #define SMALL_DIR UINT64_C(0x18000)
+/* 0x1a000 to 0x1ffff: generate_devices.c */
 #define DIRECTORY UINT64_C(0x20000) /* 128 KiB: all of 20 bits */
 #define PAGES     UINT64_C(0x40000) /* page tables, up to WORLD_DATA */
 
@@ -159,7 +160,7 @@ static void map(struct generator *generator, uint64_t root, unsigned int levels,
 
 static unsigned int random_level(struct generator *generator)
 {
-    return random_one_in(generator, 6) ? 1 + random_below(generator, 4) : 1;
+    return random_one_in(generator, 4) ? 1 + random_below(generator, 4) : 1;
 }
 
 /* All tables map the same few addresses, so that a request finds something in each. */
@@ -199,7 +200,7 @@ static void map_window(struct generator *generator, uint64_t root, unsigned int 
         map(generator, root, levels, 0, offset, 2, 3, ENTRY_SECOND);
         return;
     }
-    for (uint64_t page = PAGES; page < WORLD_LOW; page += 4096)
+    for (uint64_t page = 0; page < WORLD_LOW; page += 4096)
         map(generator, root, levels, 0, offset + page, 1, page | 3, ENTRY_SECOND);
 }
 
@@ -233,8 +234,10 @@ static void build_legacy(struct generator *generator)
     put(generator, ROOT, CONTEXT | 1, ENTRY_STRUCTURE);
     for (size_t i = 0; i < 2; i++) {
         uint64_t entry = CONTEXT + functions[i] * UINT64_C(16);
-        uint64_t tt = random_one_in(generator, 5) ? random_below(generator, 4) : 0;
+        uint64_t tt = random_below(generator, 3) ? generator->world->oracle.ecap >> 2 & 1 : 0;
 
+        if (random_one_in(generator, 5))
+            tt = random_below(generator, 4);
         if (random_one_in(generator, 3))
             second = random_second_root(generator);
         put(generator, entry, second | tt << 2 | 1, ENTRY_STRUCTURE);
@@ -287,6 +290,8 @@ static void put_pasid_entry(struct generator *generator, uint64_t entry)
         qw0 |= random_below(generator, 2) << 9;
     if ((ecap >> 48 & 1) && !random_one_in(generator, 8))
         qw1 |= 1 << 23;
+    if ((ecap >> 7 & 1) && random_one_in(generator, 4))
+        qw1 |= 1 << 24;
     if (first)
         qw2 = pgtt == 3 ? generator->first[0] + generator->table_offset
                         : generator->first[1 + random_below(generator, TABLES_ROOTS - 1)];
@@ -311,8 +316,13 @@ static void build_context(struct generator *generator, uint16_t function, uint64
     uint64_t entry = CONTEXT + function * UINT64_C(32);
     uint64_t pdts = random_one_in(generator, 3) ? random_below(generator, 8) : 7;
     uint64_t privileged = generator->world->oracle.ecap >> 53 & random_below(generator, 2);
+    uint64_t dte = random_one_in(generator, 6) ? 0 : generator->world->oracle.ecap >> 2 & 1;
+    uint64_t fpd = random_one_in(generator, 8);
+    uint64_t pre = random_one_in(generator, 6) ? 0 : generator->world->oracle.ecap >> 29 & 1;
 
-    put(generator, entry, directory | pdts << 9 | (generator->pasids ? 8 : 0) | 1, ENTRY_STRUCTURE);
+    put(generator, entry,
+        directory | pdts << 9 | (generator->pasids ? 8 : 0) | dte << 2 | pre << 4 | fpd << 1 | 1,
+        ENTRY_STRUCTURE);
     put(generator, entry + 8,
         (random_one_in(generator, 6) ? world_pasids[1 + random_below(generator, 4)] : 0) |
             privileged << 20,
@@ -327,8 +337,9 @@ static void build_scalable(struct generator *generator)
     put(generator, SMALL_DIR, PASIDS | 1, ENTRY_STRUCTURE);
     for (size_t i = 1; i < world_pasid_count; i++) {
         uint32_t pasid = world_pasids[i];
+        uint64_t table = random_one_in(generator, 60) ? WORLD_NOWHERE : pasid_table(pasid);
 
-        emit_store(generator, DIRECTORY + pasid / 64 * 8, pasid_table(pasid) | 1);
+        emit_store(generator, DIRECTORY + pasid / 64 * 8, table | 1);
         if (!random_one_in(generator, 10))
             put_pasid_entry(generator, pasid_table(pasid) + pasid % 64 * 64);
     }

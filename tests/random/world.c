@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "oracle_registers.h"
+
 #define DEVICE "0000:3a:00.0"
 
 #define RTADDR 0x20
@@ -14,6 +16,8 @@
 #define TE     (1u << 31)
 #define SRTP   (1u << 30)
 #define QIE    (1u << 26)
+#define IRE    (1u << 25)
+#define CFI    (1u << 23)
 
 const char *const world_properties[] = {
     "",
@@ -31,6 +35,12 @@ const char *const world_properties[] = {
     "pasid-bits=8,supervisor=on,rid-priv=on,second-stage=on",
     "first-stage=off,second-stage=on,aw=57,haw=52",
     "second-stage=on,nested=on,coherent=off,pt=off,haw=36,domain-bits=8",
+    "device-iotlb=on,page-requests=on,second-stage=on,nested=on,pasid-bits=8,supervisor=on",
+    ("device-iotlb=on,page-requests=on,second-stage=on,nested=on,pasid-bits=20,supervisor=on,"
+     "execute=on,rid-priv=on,ad=on"),
+    "device-iotlb=on,scalable=off,pmr=on,intremap=on",
+    "device-iotlb=on,pmr=on,intremap=on,eim=on,posted=on,second-stage=on,pasid-bits=8",
+    "intremap=on,posted=on,ioapic-any-source=on,fault-records=2",
 };
 const size_t world_properties_count = sizeof(world_properties) / sizeof(world_properties[0]);
 
@@ -137,10 +147,23 @@ static void create_unit(struct world *world, const char *properties)
         .cap = viommu_mmio_read(world->unit, 0x08, 8),
         .ecap = viommu_mmio_read(world->unit, 0x10, 8),
         .haw = options.host_address_width,
+        .any_source = options.ioapic_any_source,
         .marked = entry_marked,
         .opaque = world,
     };
     world->scalable = world->oracle.ecap >> 43 & 1;
+    oracle_reset(&world->oracle);
+}
+
+static void create_device_tlb(struct world *world)
+{
+    struct viommu_error error = {0};
+
+    world->answers_later = false;
+    world->told_count = world->tag_count = 0;
+    if (world->oracle.ecap >> 2 & 1)
+        must(viommu_pci_device_set_ats(world->emulated, &world_ats_ops, world, &error),
+             "device TLB", &error);
 }
 
 /* The host refuses what no host can keep (execute requests, ad=on): then there is nothing to
@@ -176,6 +199,7 @@ void world_start(struct world *world, const struct test_case *test)
     must(viommu_pci_device_add(world->bus, WORLD_ASSIGNED, NULL, &world->assigned, &error),
          "function", &error);
     create_unit(world, test->properties);
+    create_device_tlb(world);
     if (test->host != CASE_HOST_ABSENT)
         create_host(world, test->host);
     world->log[0] = world->failure[0] = '\0';
@@ -188,6 +212,7 @@ void world_start(struct world *world, const struct test_case *test)
 
 static void stop_machine(struct world *world)
 {
+    viommu_pci_device_unset_ats(world->emulated);
     if (world->assignment)
         viommu_assign_detach(world->assignment);
     viommu_assign_destroy(world->assign);
@@ -230,6 +255,13 @@ uint8_t *world_at(const struct world *world, uint64_t gpa)
     return NULL;
 }
 
+bool world_may_write(struct world *world, uint64_t gpa)
+{
+    const uint8_t *usage = world_usage(world, gpa);
+
+    return gpa >= WORLD_TABLES && usage && !*usage;
+}
+
 void world_copy_memory(struct world *world)
 {
     for (size_t i = 0; i < WORLD_RANGES; i++)
@@ -267,16 +299,60 @@ static void run_store(struct world *world, uint64_t gpa, uint64_t value)
     memcpy(oracle_memory(&world->oracle, gpa, 8, NULL), &value, sizeof(value));
 }
 
+void world_command(struct world *world, uint32_t clear, uint32_t set)
+{
+    uint32_t status = viommu_mmio_read(world->unit, GSTS, 4) & (TE | QIE | IRE | CFI);
+
+    viommu_mmio_write(world->unit, GCMD, 4, (status & ~clear) | set);
+}
+
 /* What SRTP and TE drop by themselves nobody needs to announce (ESRTPS). */
 static bool run_mode(struct world *world, bool on, uint64_t rtaddr)
 {
-    uint32_t status = (viommu_mmio_read(world->unit, GSTS, 4) & TE) | QIE;
-
     viommu_mmio_write(world->unit, RTADDR, 8, rtaddr);
-    viommu_mmio_write(world->unit, GCMD, 4, status | SRTP);
+    world_command(world, 0, SRTP | QIE);
     world->oracle.rtaddr = viommu_mmio_read(world->unit, RTADDR, 8);
     world->oracle.enabled = on;
-    viommu_mmio_write(world->unit, GCMD, 4, QIE | (on ? TE : 0));
+    world_command(world, TE, QIE | (on ? TE : 0));
+    world_changes_clear(world);
+    world_copy_memory(world);
+    world_look_at_tables(world);
+    return true;
+}
+
+bool world_check_register(struct world *world, unsigned int offset)
+{
+    uint64_t has = viommu_mmio_read(world->unit, offset, oracle_register_size(offset));
+    uint64_t expected = oracle_read(&world->oracle, offset);
+
+    if (has == expected)
+        return true;
+    return world_disagree(world, "register 0x%x holds 0x%llx, the oracle says 0x%llx", offset,
+                          (unsigned long long)has, (unsigned long long)expected);
+}
+
+/* Registers that the oracle knows; of GCMD_REG what commands interrupt remapping. */
+static bool run_register(struct world *world, unsigned int offset, uint64_t value)
+{
+    if (!oracle_register_size(offset))
+        return true;
+    if (offset == ORACLE_GCMD) {
+        value &= ORACLE_INTERRUPT_COMMANDS;
+        world_command(world, IRE | CFI, value);
+        oracle_write(&world->oracle, offset, value);
+        return true;
+    }
+    viommu_mmio_write(world->unit, offset, oracle_register_size(offset), value);
+    oracle_write(&world->oracle, offset, value);
+    return world_check_register(world, offset);
+}
+
+static bool run_reset(struct world *world)
+{
+    viommu_reset(world->unit);
+    world->tag_count = 0;
+    oracle_reset(&world->oracle);
+    world_queue_start(world);
     world_changes_clear(world);
     world_copy_memory(world);
     world_look_at_tables(world);
@@ -294,10 +370,22 @@ bool world_run(struct world *world, const struct op *op)
     case OP_SETTLE:
         return world_settle(world, op->arg[0]);
     case OP_INVALIDATE:
-        world_submit(world, op->arg[0], op->arg[1]);
-        return true;
+        return world_invalidate(world, op->arg[0], op->arg[1]);
     case OP_DMA:
         return world_dma(world, op);
+    case OP_REGISTER:
+        return run_register(world, op->arg[0], op->arg[1]);
+    case OP_RESET:
+        return run_reset(world);
+    case OP_INTERRUPT:
+        return world_interrupt(world, op);
+    case OP_PAGE_REQUEST:
+        return world_page_request(world, op);
+    case OP_ANSWERS:
+        world->answers_later = op->arg[0];
+        return true;
+    case OP_KINDS:
+        break;
     }
     return true;
 }

@@ -11,9 +11,12 @@
 
 #include "case.h"
 #include "oracle.h"
+#include "oracle_devices.h"
 
 #define WORLD_RANGES 5
 #define WORLD_PAGES  256 /* of one range at most */
+#define WORLD_TOLD   4
+#define WORLD_TAGS   31 /* fewer than make the queue wait */
 
 /* How a page is used. */
 #define WORLD_STRUCTURE 1 /* root to PASID table */
@@ -61,12 +64,20 @@ struct world {
     uint64_t queue_tail;
     uint32_t waits;
 
+    /* The emulated function's device TLB: what it was told by the operation, and which
+     * invalidations it has not answered. */
+    struct oracle_told told[WORLD_TOLD];
+    unsigned int told_count;
+    bool answers_later;
+    uint32_t tags[WORLD_TAGS];
+    unsigned int tag_count;
+
     struct world_changes *changes;
     /* By range and page: WORLD_STRUCTURE, WORLD_TABLE, when an entry of it may be cached. */
     uint8_t usage[WORLD_RANGES][WORLD_PAGES];
     char log[256];                                 /* the last message of the unit */
     char failure[512];                             /* what they disagreed about; empty: nothing */
-    uint64_t requests, compared, arrived, faulted; /* by DMA */
+    uint64_t requests, compared, arrived, faulted; /* the latter two by DMA */
 };
 
 /* Begin anew with this machine. The world is zeroed before its first start; destroyed in the end.
@@ -86,8 +97,35 @@ void world_copy_memory(struct world *world);
 bool world_disagree(struct world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Change levels of the global command; the others stay. */
+void world_command(struct world *world, uint32_t clear, uint32_t set);
+/* Whether the unit has in a register what the oracle says. */
+bool world_check_register(struct world *world, unsigned int offset);
+/* Whether the unit may write to the page at gpa without changing a table. */
+bool world_may_write(struct world *world, uint64_t gpa);
+
 /* dma.c */
 bool world_dma(struct world *world, const struct op *op);
+
+/* interrupts.c */
+bool world_interrupt(struct world *world, const struct op *op);
+
+/* devices.c */
+extern const struct viommu_pci_ats_ops world_ats_ops;
+/* Any descriptor; what it does to devices is compared. */
+bool world_invalidate(struct world *world, uint64_t low, uint64_t high);
+bool world_page_request(struct world *world, const struct op *op);
+/* Answer all invalidations that were not. */
+void world_answer(struct world *world);
+
+/* faults.c */
+void world_clear_faults(struct world *world);
+bool world_no_fault(struct world *world);
+/* The first fault record is this. */
+bool world_check_fault(struct world *world, uint64_t upper, uint64_t lower);
+/* The one of this request; reason 0: none. */
+bool world_check_record(struct world *world, const struct oracle_request *request, uint64_t address,
+                        uint8_t reason);
 
 /* settle.c */
 struct world_changes *world_changes_create(void);
