@@ -37,27 +37,6 @@ static int assigned_write_request(const struct vmm_dma *dma,
     return viommu_soft_device_write(assigned->device, request, buffer, &result);
 }
 
-static int assigned_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
-{
-    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
-
-    request.address = address;
-    request.length = length;
-    request.access = VIOMMU_DMA_READ;
-    return assigned_read_request(dma, &request, buffer);
-}
-
-static int assigned_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
-                          uint64_t length)
-{
-    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
-
-    request.address = address;
-    request.length = length;
-    request.access = VIOMMU_DMA_WRITE;
-    return assigned_write_request(dma, &request, buffer);
-}
-
 int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,
                         struct viommu_error *err)
 {
@@ -75,8 +54,8 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
             "%s: iommu=%u is beyond the %u of the host, counted from 0; give it more by "
             "--host soft,iommus=%u",
             fn->id.name, assigned->iommu, vm->host_iommus, assigned->iommu + 1);
-    assigned->dma.read = assigned_read;
-    assigned->dma.write = assigned_write;
+    assigned->dma.read = vmm_dma_read_by_request;
+    assigned->dma.write = vmm_dma_write_by_request;
     assigned->dma.read_request = assigned_read_request;
     assigned->dma.write_request = assigned_write_request;
     assigned->fn = fn;

@@ -7,6 +7,31 @@
 #include <viommu/memory.h>
 #include <viommu/pci.h>
 
+static struct viommu_dma_request request_for(uint64_t address, uint64_t length)
+{
+    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
+
+    request.address = address;
+    request.length = length;
+    return request;
+}
+
+int vmm_dma_read_by_request(const struct vmm_dma *dma, uint64_t address, void *buffer,
+                            uint64_t length)
+{
+    const struct viommu_dma_request request = request_for(address, length);
+
+    return dma->read_request(dma, &request, buffer);
+}
+
+int vmm_dma_write_by_request(const struct vmm_dma *dma, uint64_t address, const void *buffer,
+                             uint64_t length)
+{
+    const struct viommu_dma_request request = request_for(address, length);
+
+    return dma->write_request(dma, &request, buffer);
+}
+
 static const struct vmm_function_dma *function_dma(const struct vmm_dma *dma)
 {
     return vmm_container_of(dma, const struct vmm_function_dma, dma);
@@ -56,26 +81,6 @@ static int function_translate(const struct vmm_dma *dma, const struct viommu_dma
     return viommu_dma_translate(function->space, &arriving, result);
 }
 
-static int translated_read(const struct vmm_dma *dma, uint64_t address, void *buffer,
-                           uint64_t length)
-{
-    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
-
-    request.address = address;
-    request.length = length;
-    return function_read_request(dma, &request, buffer);
-}
-
-static int translated_write(const struct vmm_dma *dma, uint64_t address, const void *buffer,
-                            uint64_t length)
-{
-    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
-
-    request.address = address;
-    request.length = length;
-    return function_write_request(dma, &request, buffer);
-}
-
 static int plain_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
 {
     const struct vmm_pci_function *fn = function_dma(dma)->fn;
@@ -98,8 +103,8 @@ static int plain_write(const struct vmm_dma *dma, uint64_t address, const void *
 int vmm_function_dma_init(struct vmm_function_dma *out, struct vmm_pci_function *fn,
                           struct viommu_error *err)
 {
-    out->dma.read = translated_read;
-    out->dma.write = translated_write;
+    out->dma.read = vmm_dma_read_by_request;
+    out->dma.write = vmm_dma_write_by_request;
     out->dma.read_request = function_read_request;
     out->dma.write_request = function_write_request;
     out->dma.translate = function_translate;

@@ -34,6 +34,15 @@ struct vmm_dma {
                      struct viommu_dma_result *result);
 };
 
+/*
+ * vmm_dma.read and .write by way of .read_request and .write_request: untranslated requests without
+ * PASID.
+ */
+int vmm_dma_read_by_request(const struct vmm_dma *dma, uint64_t address, void *buffer,
+                            uint64_t length);
+int vmm_dma_write_by_request(const struct vmm_dma *dma, uint64_t address, const void *buffer,
+                             uint64_t length);
+
 /* The DMA of a PCI function; it is refused while the guest has bus mastering switched off. */
 struct vmm_function_dma {
     struct vmm_dma dma;
