@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "assigned.h"
 #include "pci.h"
+#include "pci_ats.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
@@ -37,6 +38,50 @@ static int assigned_write_request(const struct vmm_dma *dma,
     return viommu_soft_device_write(assigned->device, request, buffer, &result);
 }
 
+static int assigned_translate(const struct vmm_dma *dma, const struct viommu_dma_request *request,
+                              struct viommu_dma_result *result)
+{
+    const struct vmm_assigned *assigned = assigned_of(dma);
+
+    if (!vmm_pci_bus_master(assigned->fn))
+        return -EPERM;
+    return viommu_soft_device_translate(assigned->device, request, result);
+}
+
+static int assigned_set_ats(const struct vmm_dma *dma, const struct viommu_pci_ats_ops *ops,
+                            void *opaque, struct viommu_error *err)
+{
+    return viommu_soft_device_set_ats(assigned_of(dma)->device, ops, opaque, err);
+}
+
+static void assigned_unset_ats(const struct vmm_dma *dma)
+{
+    viommu_soft_device_unset_ats(assigned_of(dma)->device);
+}
+
+static int assigned_page_request(const struct vmm_dma *dma,
+                                 const struct viommu_pci_page_request *request)
+{
+    return viommu_soft_device_page_request(assigned_of(dma)->device, request);
+}
+
+static void assigned_forget_page_requests(const struct vmm_dma *dma)
+{
+    viommu_soft_device_reset(assigned_of(dma)->device);
+}
+
+static const struct vmm_dma assigned_dma = {
+    .read = vmm_dma_read_by_request,
+    .write = vmm_dma_write_by_request,
+    .read_request = assigned_read_request,
+    .write_request = assigned_write_request,
+    .translate = assigned_translate,
+    .set_ats = assigned_set_ats,
+    .unset_ats = assigned_unset_ats,
+    .page_request = assigned_page_request,
+    .forget_page_requests = assigned_forget_page_requests,
+};
+
 int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,
                         struct viommu_error *err)
 {
@@ -54,10 +99,7 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
             "%s: iommu=%u is beyond the %u of the host, counted from 0; give it more by "
             "--host soft,iommus=%u",
             fn->id.name, assigned->iommu, vm->host_iommus, assigned->iommu + 1);
-    assigned->dma.read = vmm_dma_read_by_request;
-    assigned->dma.write = vmm_dma_write_by_request;
-    assigned->dma.read_request = assigned_read_request;
-    assigned->dma.write_request = assigned_write_request;
+    assigned->dma = assigned_dma;
     assigned->fn = fn;
     snprintf(name, sizeof(name), "%04x:%02x:%02x.%x", fn->id.segment, HOST_BUS, fn->devfn >> 3,
              fn->devfn & 7);
@@ -80,12 +122,16 @@ void vmm_assigned_detach(struct vmm_assigned *assigned)
     assigned->device = NULL;
 }
 
-unsigned int vmm_assigned_pasid_bits(const struct vmm_assigned *assigned)
+void vmm_assigned_limit(const struct vmm_assigned *assigned, struct vmm_pci_services *services)
 {
     const struct viommu_host_hw_info *info =
         viommu_host_device_info(viommu_assigned_device_host_device(assigned->attachment));
+    uint64_t promised = viommu_pci_device_get_viommu_cap(assigned->fn->viommu);
 
-    if (!(viommu_pci_device_get_viommu_cap(assigned->fn->viommu) & VIOMMU_CAP_PASID))
-        return 0;
-    return info->max_pasid_log2 < 20 ? info->max_pasid_log2 : 20;
+    if (!(promised & VIOMMU_CAP_PASID))
+        services->pasid_bits = 0;
+    else if (services->pasid_bits > info->max_pasid_log2)
+        services->pasid_bits = info->max_pasid_log2;
+    services->ats &= (promised & VIOMMU_CAP_ATS) && info->ats;
+    services->pri &= services->ats && (promised & VIOMMU_CAP_PRI) && info->page_requests;
 }

@@ -12,6 +12,7 @@
 struct viommu_assigned_device;
 struct viommu_soft_device;
 struct vmm_pci_function;
+struct vmm_pci_services;
 
 struct vmm_assigned {
     struct vmm_dma dma; /* through the host's IOMMU; refused without bus mastering */
@@ -32,9 +33,9 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
 void vmm_assigned_detach(struct vmm_assigned *assigned);
 
 /*
- * How wide the PASIDs are that an attached function may show its guest: as wide as the host's, 0
- * when the host has none or the vIOMMU is configured without them.
+ * Take from `services`, which are the device's own, what an attached function may not show its
+ * guest: what the vIOMMU is not configured for, and what the host has not.
  */
-unsigned int vmm_assigned_pasid_bits(const struct vmm_assigned *assigned);
+void vmm_assigned_limit(const struct vmm_assigned *assigned, struct vmm_pci_services *services);
 
 #endif

@@ -3,6 +3,7 @@
 #include "pci.h"
 #include "vmm.h"
 #include <errno.h>
+#include <viommu/ats.h>
 #include <viommu/dma.h>
 #include <viommu/memory.h>
 #include <viommu/pci.h>
@@ -81,6 +82,29 @@ static int function_translate(const struct vmm_dma *dma, const struct viommu_dma
     return viommu_dma_translate(function->space, &arriving, result);
 }
 
+static int function_set_ats(const struct vmm_dma *dma, const struct viommu_pci_ats_ops *ops,
+                            void *opaque, struct viommu_error *err)
+{
+    return viommu_pci_device_set_ats(function_dma(dma)->fn->viommu, ops, opaque, err);
+}
+
+static void function_unset_ats(const struct vmm_dma *dma)
+{
+    viommu_pci_device_unset_ats(function_dma(dma)->fn->viommu);
+}
+
+static int function_page_request(const struct vmm_dma *dma,
+                                 const struct viommu_pci_page_request *request)
+{
+    return viommu_pci_device_page_request(function_dma(dma)->fn->viommu, request);
+}
+
+/* The guest's unit remembers none: a late answer comes, and the device does not expect it. */
+static void function_forget_page_requests(const struct vmm_dma *dma)
+{
+    (void)dma;
+}
+
 static int plain_read(const struct vmm_dma *dma, uint64_t address, void *buffer, uint64_t length)
 {
     const struct vmm_pci_function *fn = function_dma(dma)->fn;
@@ -108,6 +132,10 @@ int vmm_function_dma_init(struct vmm_function_dma *out, struct vmm_pci_function 
     out->dma.read_request = function_read_request;
     out->dma.write_request = function_write_request;
     out->dma.translate = function_translate;
+    out->dma.set_ats = function_set_ats;
+    out->dma.unset_ats = function_unset_ats;
+    out->dma.page_request = function_page_request;
+    out->dma.forget_page_requests = function_forget_page_requests;
     out->fn = fn;
     out->requester_id = viommu_pci_device_alias(fn->viommu).requester_id;
     out->space = viommu_pci_device_get_address_space(fn->viommu);

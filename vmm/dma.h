@@ -12,6 +12,8 @@
 struct viommu_dma_request;
 struct viommu_dma_result;
 struct viommu_dma_space;
+struct viommu_pci_ats_ops;
+struct viommu_pci_page_request;
 struct vmm_pci_function;
 struct viommu_error;
 
@@ -32,6 +34,16 @@ struct vmm_dma {
                          const void *buffer);
     int (*translate)(const struct vmm_dma *dma, const struct viommu_dma_request *request,
                      struct viommu_dma_result *result);
+    /*
+     * For devices with a device TLB (viommu/ats.h): `ops` tell what it is to forget, until
+     * unset_ats() has returned. Not with a lock held that a callback takes.
+     */
+    int (*set_ats)(const struct vmm_dma *dma, const struct viommu_pci_ats_ops *ops, void *opaque,
+                   struct viommu_error *err);
+    void (*unset_ats)(const struct vmm_dma *dma);
+    int (*page_request)(const struct vmm_dma *dma, const struct viommu_pci_page_request *request);
+    /* The function was reset, and waits for no answer to a page request. The same. */
+    void (*forget_page_requests)(const struct vmm_dma *dma);
 };
 
 /*

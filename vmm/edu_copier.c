@@ -92,14 +92,14 @@ static int copier_page_request(struct vmm_copier *copier, uint32_t pasid, uint64
                                uint8_t access, uint16_t group, bool last)
 {
     struct viommu_pci_page_request request = VIOMMU_PCI_PAGE_REQUEST_INIT;
-    const struct vmm_edu_copier *function = function_of(copier);
+    const struct vmm_dma *dma = function_of(copier)->dma;
 
     request.address = page;
     request.pasid = pasid;
     request.access = access;
     request.group = group;
     request.last = last;
-    return viommu_pci_device_page_request(function->fn->viommu, &request);
+    return dma->page_request(dma, &request);
 }
 
 static void copier_response_failed(struct vmm_copier *copier)
@@ -168,18 +168,8 @@ static const struct viommu_pci_ats_ops tlb_ops = {
     .page_response = tlb_page_response,
 };
 
-static void add_capabilities(struct vmm_pci_function *fn, const struct vmm_edu_services *services)
-{
-    if (services->pasid_bits)
-        vmm_pci_add_pasid(fn, services->pasid_bits);
-    if (services->ats)
-        vmm_pci_add_ats(fn);
-    if (services->pri)
-        vmm_pci_add_pri(fn);
-}
-
 int vmm_edu_copier_init(struct vmm_edu_copier *copier, struct vmm_pci_function *fn,
-                        const struct vmm_dma *dma, const struct vmm_edu_services *services,
+                        const struct vmm_dma *dma, const struct vmm_pci_services *services,
                         struct viommu_error *err)
 {
     int ret;
@@ -193,12 +183,12 @@ int vmm_edu_copier_init(struct vmm_edu_copier *copier, struct vmm_pci_function *
         return ret;
     copier->present = true;
     if (services->ats)
-        ret = viommu_pci_device_set_ats(fn->viommu, &tlb_ops, &copier->copier, err);
+        ret = dma->set_ats(dma, &tlb_ops, &copier->copier, err);
     copier->known = services->ats && !ret;
     if (ret)
         vmm_edu_copier_fini(copier);
     else
-        add_capabilities(fn, services);
+        vmm_pci_add_services(fn, services);
     return ret;
 }
 
@@ -208,10 +198,19 @@ void vmm_edu_copier_fini(struct vmm_edu_copier *copier)
         return;
     vmm_copier_stop(&copier->copier);
     if (copier->known)
-        viommu_pci_device_unset_ats(copier->fn->viommu);
+        copier->dma->unset_ats(copier->dma);
     vmm_copier_fini(&copier->copier);
     copier->known = false;
     copier->present = false;
+}
+
+void vmm_edu_copier_reset(struct vmm_edu_copier *copier)
+{
+    if (!copier->present)
+        return;
+    vmm_copier_reset(&copier->copier);
+    if (copier->known)
+        copier->dma->forget_page_requests(copier->dma);
 }
 
 bool vmm_edu_copier_decodes(const struct vmm_edu_copier *copier, uint64_t offset)

@@ -12,31 +12,28 @@
 
 struct vmm_dma;
 struct vmm_pci_function;
-
-/* Which of the capabilities the function has; without any there is no copy engine. */
-struct vmm_edu_services {
-    unsigned int pasid_bits; /* 0: no PASIDs; else 1..20 */
-    bool ats;
-    bool pri; /* only with ats */
-};
+struct vmm_pci_services;
 
 struct vmm_edu_copier {
     struct vmm_copier copier;
     struct vmm_pci_function *fn;
     const struct vmm_dma *dma; /* borrowed */
     bool present;
-    bool known; /* to the IOMMU, as a function with a device TLB */
+    bool known; /* to what is behind `dma`, as a device with a device TLB */
 };
 
 /*
- * Add the capabilities to `fn`, which is initialized and not registered, and start the engine. The
- * IOMMU is told of a device TLB. -EAGAIN, or the library's refusal; then there is no engine, and
- * vmm_edu_copier_fini() has nothing to do.
+ * Add the capabilities to `fn`, which is initialized and not registered, and start the engine;
+ * without any capability there is none. The IOMMU is told of a device TLB. -EAGAIN, or the
+ * library's refusal; then there is no engine, and vmm_edu_copier_fini() has nothing to do.
  */
 int vmm_edu_copier_init(struct vmm_edu_copier *copier, struct vmm_pci_function *fn,
-                        const struct vmm_dma *dma, const struct vmm_edu_services *services,
+                        const struct vmm_dma *dma, const struct vmm_pci_services *services,
                         struct viommu_error *err);
 void vmm_edu_copier_fini(struct vmm_edu_copier *copier);
+
+/* As at power-on: see vmm_copier_reset(). */
+void vmm_edu_copier_reset(struct vmm_edu_copier *copier);
 
 /* Whether an access to BAR 0 is the engine's; then offsets are its own. */
 bool vmm_edu_copier_decodes(const struct vmm_edu_copier *copier, uint64_t offset);

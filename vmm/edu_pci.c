@@ -6,12 +6,13 @@
 #include "edu_copier.h"
 #include "key_values.h"
 #include "pci.h"
+#include "pci_ats.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PASID_BITS 20u /* of the emulated device */
+#define PASID_BITS 20u /* of the device itself */
 
 struct edu_function {
     struct vmm_pci_function fn;
@@ -102,8 +103,7 @@ static void edu_reset(struct vmm_pci_function *fn)
 {
     struct edu_function *device = edu_function(fn);
 
-    if (device->copier.present)
-        vmm_copier_reset(&device->copier.copier);
+    vmm_edu_copier_reset(&device->copier);
     vmm_edu_reset(&device->edu);
 }
 
@@ -152,10 +152,6 @@ static int check_services(const struct edu_options *options, struct viommu_error
         return vmm_fail(err, EINVAL,
                         "edu: pri=on needs ats=on: page requests are for a device that translates "
                         "its addresses");
-    if (options->ats && options->assigned)
-        return vmm_fail(err, EINVAL,
-                        "edu: ats=on is for the emulated device: a device of the simulated host "
-                        "has no device TLB; leave out ats=on or assign=soft");
     return 0;
 }
 
@@ -225,23 +221,25 @@ static int connect_dma(struct edu_function *device, const struct edu_options *op
     return vmm_function_dma_init(&device->emulated, &device->fn, err);
 }
 
-/* An assigned device shows PASIDs as wide as the host's are, when the vIOMMU has any. */
-static struct vmm_edu_services shown_services(const struct edu_function *device,
+/* An assigned device shows what of its own the vIOMMU promises and the host has. */
+static struct vmm_pci_services shown_services(const struct edu_function *device,
                                               const struct edu_options *options)
 {
-    unsigned int bits = options->assigned ? vmm_assigned_pasid_bits(&device->assigned) : PASID_BITS;
-
-    return (struct vmm_edu_services){
-        .pasid_bits = options->pasid ? bits : 0,
+    struct vmm_pci_services services = {
+        .pasid_bits = options->pasid ? PASID_BITS : 0,
         .ats = options->ats,
         .pri = options->pri,
     };
+
+    if (options->assigned)
+        vmm_assigned_limit(&device->assigned, &services);
+    return services;
 }
 
 static int start_copier(struct edu_function *device, const struct edu_options *options,
                         struct viommu_error *err)
 {
-    struct vmm_edu_services services = shown_services(device, options);
+    struct vmm_pci_services services = shown_services(device, options);
 
     return vmm_edu_copier_init(&device->copier, &device->fn, device->edu.dma, &services, err);
 }

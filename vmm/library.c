@@ -260,6 +260,8 @@ static const struct counter host_counters[] = {
     COUNTER(struct viommu_soft_census, cache_entries),
     COUNTER(struct viommu_soft_census, dma_requests),
     COUNTER(struct viommu_soft_census, dma_faults),
+    COUNTER(struct viommu_soft_census, translation_requests),
+    COUNTER(struct viommu_soft_census, device_tlb_invalidations),
 };
 
 static void print_counters(const char *prefix, const struct counter *counters, size_t count,

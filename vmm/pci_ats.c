@@ -36,7 +36,7 @@
 #define PRI_STOPPED          0x0100u
 #define PRI_PASID_REQUIRED   0x8000u
 
-void vmm_pci_add_pasid(struct vmm_pci_function *fn, unsigned int bits)
+static void add_pasid(struct vmm_pci_function *fn, unsigned int bits)
 {
     uint16_t at =
         vmm_pci_add_extended_capability(fn, CAPABILITY_PASID, VERSION, PASID_LENGTH, true);
@@ -46,7 +46,7 @@ void vmm_pci_add_pasid(struct vmm_pci_function *fn, unsigned int bits)
     vmm_pci_put16(fn->write_mask, at + PASID_CONTROL, PASID_ENABLE);
 }
 
-void vmm_pci_add_ats(struct vmm_pci_function *fn)
+static void add_ats(struct vmm_pci_function *fn)
 {
     uint16_t at = vmm_pci_add_extended_capability(fn, CAPABILITY_ATS, VERSION, ATS_LENGTH, true);
 
@@ -55,7 +55,7 @@ void vmm_pci_add_ats(struct vmm_pci_function *fn)
     vmm_pci_put16(fn->write_mask, at + ATS_CONTROL, ATS_ENABLE | ATS_UNIT_MASK);
 }
 
-void vmm_pci_add_pri(struct vmm_pci_function *fn)
+static void add_pri(struct vmm_pci_function *fn)
 {
     uint16_t at = vmm_pci_add_extended_capability(fn, CAPABILITY_PRI, VERSION, PRI_LENGTH, true);
 
@@ -65,6 +65,16 @@ void vmm_pci_add_pri(struct vmm_pci_function *fn)
     vmm_pci_put16(fn->clear_mask, at + PRI_STATUS, PRI_RESPONSE_FAILURE | PRI_UNEXPECTED_INDEX);
     vmm_pci_put32(fn->config, at + PRI_CAPACITY, VMM_PCI_PRI_CAPACITY);
     vmm_pci_put32(fn->write_mask, at + PRI_ALLOCATION, UINT32_MAX);
+}
+
+void vmm_pci_add_services(struct vmm_pci_function *fn, const struct vmm_pci_services *services)
+{
+    if (services->pasid_bits)
+        add_pasid(fn, services->pasid_bits);
+    if (services->ats)
+        add_ats(fn);
+    if (services->pri)
+        add_pri(fn);
 }
 
 static bool is_set(struct vmm_pci_function *fn, uint16_t at, unsigned int offset, uint16_t bit)

@@ -15,13 +15,18 @@ struct vmm_pci_function;
 /* Outstanding page requests that a function offers to have (Page Request Capacity). */
 #define VMM_PCI_PRI_CAPACITY 32u
 
+/* Which of the capabilities a function has. */
+struct vmm_pci_services {
+    unsigned int pasid_bits; /* 0: no PASIDs; else 1..20 */
+    bool ats;
+    bool pri; /* only with ats */
+};
+
 /*
- * Add them to a PCIe function that is not registered yet. PASIDs are `bits` (1..20) wide. The
- * capabilities are watched: the device's config_write then looks at what is enabled now.
+ * Add them to a PCIe function that is not registered yet. The capabilities are watched: the
+ * device's config_write then looks at what is enabled now.
  */
-void vmm_pci_add_pasid(struct vmm_pci_function *fn, unsigned int bits);
-void vmm_pci_add_ats(struct vmm_pci_function *fn);
-void vmm_pci_add_pri(struct vmm_pci_function *fn);
+void vmm_pci_add_services(struct vmm_pci_function *fn, const struct vmm_pci_services *services);
 
 /* What the guest has enabled; without the capability nothing. Any thread. */
 bool vmm_pci_pasid_enabled(struct vmm_pci_function *fn);

@@ -2,6 +2,7 @@
 #include "units.h"
 #include "device.h"
 #include "key_values.h"
+#include "loop.h"
 #include "pci.h"
 #include "pci_host.h"
 #include "vmm.h"
@@ -201,12 +202,31 @@ static void registers_write(void *opaque, uint64_t offset, unsigned int size, ui
 
 static const struct vmm_bus_ops register_ops = {registers_read, registers_write};
 
+/* At a time: others wait for the loop, too. */
+#define FORWARD_LIMIT 64u
+
+static void forward_page_requests(void *opaque)
+{
+    viommu_forward_page_requests(opaque, FORWARD_LIMIT);
+}
+
+static int watch_page_requests(const struct vmm *vm, struct vmm_unit *unit,
+                               struct viommu_error *err)
+{
+    int descriptor = viommu_page_request_descriptor(unit->viommu);
+
+    if (descriptor < 0)
+        return 0;
+    return vmm_loop_add(vm->loop, descriptor, forward_page_requests, unit->viommu,
+                        &unit->page_requests, err);
+}
+
 int vmm_unit_add(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_unit *unit = &vm->units[vm->unit_count++];
-    int ret = 0;
+    int ret = watch_page_requests(vm, unit, err);
 
-    if (unit->all)
+    if (!ret && unit->all)
         ret = viommu_protect_bus(unit->viommu, vm->viommu_buses[unit->segment], err);
     if (ret)
         return ret;
@@ -226,8 +246,10 @@ void vmm_units_release_buses(struct vmm *vm)
 
 void vmm_units_destroy(struct vmm *vm)
 {
-    for (size_t i = 0; i < vm->unit_count; i++)
+    for (size_t i = 0; i < vm->unit_count; i++) {
+        vmm_loop_remove(vm->loop, vm->units[i].page_requests);
         viommu_destroy(vm->units[i].viommu);
+    }
     vm->unit_count = 0;
 }
 

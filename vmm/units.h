@@ -13,6 +13,7 @@
 
 struct viommu;
 struct vmm;
+struct vmm_watch;
 struct vmm_pci_function;
 
 #define VMM_UNIT_SCOPES_MAX 32u
@@ -25,7 +26,8 @@ struct vmm_unit_scope {
 
 struct vmm_unit {
     struct viommu *viommu;
-    uint64_t base; /* of its registers */
+    struct vmm_watch *page_requests; /* of assigned devices; NULL: the unit takes none */
+    uint64_t base;                   /* of its registers */
     uint16_t segment;
     bool all; /* of the segment, but for what other units name */
     bool has_node;
@@ -41,7 +43,10 @@ struct vmm_unit {
  */
 int vmm_unit_parse(struct vmm *vm, const char *text, char **properties, struct viommu_error *err);
 
-/* The next unit has its vIOMMU: protect its segment's bus, decode its registers, count it. */
+/*
+ * The next unit has its vIOMMU: protect its segment's bus, decode its registers, forward the page
+ * requests of assigned devices from the machine's loop, count it.
+ */
 int vmm_unit_add(struct vmm *vm, struct viommu_error *err);
 
 /* Destroy all. PCI functions and buses are gone, or released. */

@@ -2,6 +2,7 @@
 #include "machine.h"
 #include "irq.h"
 #include "library.h"
+#include "loop.h"
 #include "pci_host.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,7 +69,8 @@ struct machine *machine_create_units(const char *const *viommus, size_t count, c
     assert_ptr_not_equal(machine->vm.ram.host, MAP_FAILED);
     assert_int_equal(vmm_bus_init(&machine->vm.pio), 0);
     assert_int_equal(vmm_bus_init(&machine->vm.mmio), 0);
-    if (vmm_library_create(&machine->vm, &error) || vmm_pci_host_create(&machine->vm, &error))
+    if (vmm_loop_create(&machine->vm.loop, &error) || vmm_library_create(&machine->vm, &error) ||
+        vmm_pci_host_create(&machine->vm, &error))
         fail_msg("%s", error.message);
     machine->options.viommus = NULL; /* the caller's */
     machine->options.viommu_count = 0;
@@ -79,6 +81,7 @@ void machine_destroy(struct machine *machine)
 {
     vmm_pci_host_destroy(&machine->vm);
     vmm_library_destroy(&machine->vm);
+    vmm_loop_destroy(machine->vm.loop);
     vmm_bus_fini(&machine->vm.mmio);
     vmm_bus_fini(&machine->vm.pio);
     munmap(machine->vm.ram.host, MACHINE_RAM);

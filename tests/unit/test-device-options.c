@@ -35,7 +35,6 @@ static void test_refused_options(void **state)
         {"edu,dma-mask=28", "dma-mask"},
         {"edu,color=red", "assign, dma-mask, segment, iommu, rmrr, pasid, ats, pri"},
         {"edu,pri=on", "needs ats=on"},
-        {"edu,assign=soft,ats=on", "emulated"},
         {"edu,pasid=20", "on nor off"},
         {"edu,ats=on", "IOMMU"},
     };
