@@ -10,6 +10,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"run", cli_run, "run a guest behind a virtual IOMMU, on KVM"},
+    {"host", cli_host, "tell what the IOMMUs of this machine can do, and what they lack"},
     {"demo", cli_demo, "tell the nested story on the simulated host"},
 };
 
