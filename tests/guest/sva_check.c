@@ -257,6 +257,50 @@ static void check_one(const char *addr)
     check_sva_exit(addr);
 }
 
+/* From the first page to the second by one engine, on to the third by the other. */
+static bool relay(const struct engine *one, const struct engine *other, uint8_t *pages,
+                  const char *what)
+{
+    return expect_copy(one, pages, pages + SVA_PAGE, SVA_PAGE, what) &&
+           expect_copy(other, pages + SVA_PAGE, pages + 2 * SVA_PAGE, SVA_PAGE, what);
+}
+
+/* Both have the same address space: a page that goes is gone for both. */
+static void check_both_bound(const struct engine *one, const struct engine *other)
+{
+    uint8_t *pages = fresh_pages(3);
+
+    if (!pages)
+        return;
+    pattern_fill(pages, SVA_PAGE, 98, 0);
+    if (relay(one, other, pages, "hand a page on"))
+        expect(pattern_matches(pages + 2 * SVA_PAGE, SVA_PAGE, 98, 0), "hand a page on",
+               "what arrived differs");
+    madvise(pages, 2 * SVA_PAGE, MADV_DONTNEED);
+    if (relay(one, other, pages, "hand a dropped page on"))
+        expect(!pages[2 * SVA_PAGE] &&
+                   !memcmp(pages + 2 * SVA_PAGE, pages + 2 * SVA_PAGE + 1, SVA_PAGE - 1),
+               "find a fresh page where one was dropped", "one of them used the old one");
+    munmap(pages, 3 * SVA_PAGE);
+}
+
+static void check_both(const char *one, const char *other)
+{
+    struct engine engines[2];
+
+    if (!engine_open(&engines[0], one))
+        return;
+    if (engine_open(&engines[1], other)) {
+        int first = engine_bind(&engines[0]), second = engine_bind(&engines[1]);
+
+        if (expect(first > 0 && second > 0, "are bound to one process", "PASIDs %d and %d", first,
+                   second))
+            check_both_bound(&engines[0], &engines[1]);
+        engine_close(&engines[1]);
+    }
+    engine_close(&engines[0]);
+}
+
 static void note_way(void)
 {
     static const char *const parts[] = {"viommu_sva", "bound by", NULL};
@@ -275,10 +319,16 @@ void check_sva(const struct job *job)
     subject("SVA");
     if (!expect(!err, "loads the module", "%s", strerror(-err)))
         return;
-    if (expect(job->emulated_edu, "knows where the engine is",
-               "the command line has no edu_emulated=")) {
-        subject("SVA on the emulated edu");
-        check_one(job->emulated_edu);
+    if (!expect(job->emulated_edu, "knows where the engine is",
+                "the command line has no edu_emulated="))
+        return;
+    subject("SVA on the emulated edu");
+    check_one(job->emulated_edu);
+    if (job->assigned_edu) {
+        subject("SVA on the assigned edu");
+        check_one(job->assigned_edu);
+        subject("SVA on both edus");
+        check_both(job->emulated_edu, job->assigned_edu);
     }
     subject("SVA");
     note_way();
