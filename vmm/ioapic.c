@@ -2,11 +2,12 @@
 /* Source for registers: Intel 82093AA data sheet, chapter 3; ICH9 data sheet, 13.5 (EOIR). */
 #include "ioapic.h"
 #include "irq.h"
+#include "pci_host.h"
+#include "routes.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <viommu/interrupt.h>
 
 #define REG_SELECT  0x00u
@@ -52,7 +53,6 @@ struct vmm_ioapic {
     uint32_t select;
     uint32_t id;
     struct ioapic_pin pins[VMM_GSI_COUNT];
-    struct kvm_irq_routing *routing;
 };
 
 /*
@@ -114,20 +114,10 @@ static struct ioapic_route find_route(const struct vmm_ioapic *ioapic, const str
  */
 static void ioapic_set_routes(struct vmm_ioapic *ioapic)
 {
-    struct kvm_irq_routing_entry *entry;
-    const struct ioapic_route *route;
-    unsigned int i;
-
-    ioapic->routing->nr = VMM_GSI_COUNT;
-    for (i = 0; i < VMM_GSI_COUNT; i++) {
-        entry = &ioapic->routing->entries[i];
-        route = &ioapic->pins[i].route;
-        *entry = (struct kvm_irq_routing_entry){.gsi = i, .type = KVM_IRQ_ROUTING_MSI};
-        entry->u.msi.address_lo = (uint32_t)(route->data ? route->address : VMM_LAPIC_BASE);
-        entry->u.msi.address_hi = (uint32_t)(route->address >> 32);
-        entry->u.msi.data = route->data;
-    }
-    if (ioctl(ioapic->vm->vm_fd, KVM_SET_GSI_ROUTING, ioapic->routing) < 0)
+    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
+        vmm_routes_set_line(ioapic->vm, i, ioapic->pins[i].route.address,
+                            ioapic->pins[i].route.data);
+    if (!vmm_routes_commit(ioapic->vm))
         vmm_stop_error(ioapic->vm, "KVM_SET_GSI_ROUTING failed: %s", strerror(errno));
 }
 
@@ -173,18 +163,48 @@ static void ioapic_set_rte(struct vmm_ioapic *ioapic, struct ioapic_pin *pin, ui
 
 static void ioapic_end_pin(struct vmm_ioapic *ioapic, struct ioapic_pin *pin)
 {
-    if (!(pin->rte & RTE_REMOTE_IRR))
-        return;
     pin->rte &= ~RTE_REMOTE_IRR;
     ioapic_service(ioapic, pin);
 }
 
 /* The EOI register has the vector of entries, whatever became of their messages. */
-static void ioapic_end_of_entry(struct vmm_ioapic *ioapic, uint8_t vector)
+static bool ends_entry(const struct ioapic_pin *pin, uint8_t vector)
 {
-    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
-        if ((ioapic->pins[i].rte & RTE_VECTOR) == vector)
+    return (pin->rte & RTE_VECTOR) == vector;
+}
+
+/*
+ * An IOAPIC compares with its entry's vector; software makes the remapped one the same (VT-d 5.0,
+ * 5.1.5.1). The one that was delivered is as good, for software that does not.
+ */
+static bool ends_message(const struct ioapic_pin *pin, uint8_t vector)
+{
+    return pin->sent_vector == vector || ends_entry(pin, vector);
+}
+
+/*
+ * Devices whose line is masked until they are served are told first, without our lock: one that
+ * lets go of its line then is not served twice.
+ */
+static void ioapic_end(struct vmm_ioapic *ioapic, uint8_t vector,
+                       bool (*ends)(const struct ioapic_pin *pin, uint8_t vector))
+{
+    uint32_t lines = 0;
+    unsigned int i;
+
+    pthread_mutex_lock(&ioapic->lock);
+    for (i = 0; i < VMM_GSI_COUNT; i++)
+        if ((ioapic->pins[i].rte & RTE_REMOTE_IRR) && ends(&ioapic->pins[i], vector))
+            lines |= 1u << i;
+    pthread_mutex_unlock(&ioapic->lock);
+    if (!lines)
+        return;
+    vmm_pci_lines_served(ioapic->vm, lines);
+    pthread_mutex_lock(&ioapic->lock);
+    for (i = 0; i < VMM_GSI_COUNT; i++)
+        if (lines & 1u << i)
             ioapic_end_pin(ioapic, &ioapic->pins[i]);
+    pthread_mutex_unlock(&ioapic->lock);
 }
 
 static uint32_t ioapic_read_index(struct vmm_ioapic *ioapic)
@@ -240,29 +260,21 @@ static void ioapic_write(void *opaque, uint64_t offset, unsigned int size, uint6
     struct vmm_ioapic *ioapic = opaque;
 
     (void)size;
+    if (offset == REG_EOI)
+        ioapic_end(ioapic, (uint8_t)value, ends_entry);
     pthread_mutex_lock(&ioapic->lock);
     if (offset == REG_SELECT)
         ioapic->select = value & 0xff;
     else if (offset == REG_WINDOW)
         ioapic_write_index(ioapic, (uint32_t)value);
-    else if (offset == REG_EOI)
-        ioapic_end_of_entry(ioapic, (uint8_t)value);
     pthread_mutex_unlock(&ioapic->lock);
 }
 
 static const struct vmm_bus_ops ioapic_bus_ops = {ioapic_read, ioapic_write};
 
-/*
- * An IOAPIC compares with its entry's vector; software makes the remapped one the same (VT-d 5.0,
- * 5.1.5.1). The one that was delivered is as good, for software that does not.
- */
 void vmm_ioapic_eoi(struct vmm_ioapic *ioapic, uint8_t vector)
 {
-    pthread_mutex_lock(&ioapic->lock);
-    for (unsigned int i = 0; i < VMM_GSI_COUNT; i++)
-        if (ioapic->pins[i].sent_vector == vector || (ioapic->pins[i].rte & RTE_VECTOR) == vector)
-            ioapic_end_pin(ioapic, &ioapic->pins[i]);
-    pthread_mutex_unlock(&ioapic->lock);
+    ioapic_end(ioapic, vector, ends_message);
 }
 
 void vmm_ioapic_update(struct vmm *vm)
@@ -309,6 +321,7 @@ static void power_on(struct vmm_ioapic *ioapic)
         ioapic->pins[i].rte = RTE_MASKED;
         ioapic->pins[i].edge_pending = false;
         ioapic->pins[i].route = (struct ioapic_route){0};
+        vmm_routes_set_line(ioapic->vm, i, 0, 0);
     }
 }
 
@@ -329,10 +342,6 @@ int vmm_ioapic_create(struct vmm *vm, struct viommu_error *err)
     ioapic->vm = vm;
     pthread_mutex_init(&ioapic->lock, NULL);
     power_on(ioapic);
-    ioapic->routing =
-        calloc(1, sizeof(*ioapic->routing) + VMM_GSI_COUNT * sizeof(ioapic->routing->entries[0]));
-    if (!ioapic->routing)
-        return vmm_fail(err, ENOMEM, "out of memory for the IOAPIC's routes");
     return vmm_bus_add(&vm->mmio, VMM_IOAPIC_BASE, REGION_SIZE, &ioapic_bus_ops, ioapic);
 }
 
@@ -341,7 +350,6 @@ void vmm_ioapic_destroy(struct vmm *vm)
     if (!vm->ioapic)
         return;
     pthread_mutex_destroy(&vm->ioapic->lock);
-    free(vm->ioapic->routing);
     free(vm->ioapic);
     vm->ioapic = NULL;
 }

@@ -3,8 +3,8 @@
  * The IOAPIC (82093AA with the EOI register of later ones): 24 input lines that become messages
  * to the local APICs.
  *
- * Locking: one lock of its own, a leaf. KVM and the calls of viommu/interrupt.h are made with it
- * held, devices are never called.
+ * Locking: one lock of its own; only that of the routes is taken inside. KVM and the calls of
+ * viommu/interrupt.h are made with it held, devices are never called.
  */
 #ifndef VMM_IOAPIC_H
 #define VMM_IOAPIC_H

@@ -49,6 +49,26 @@ void vmm_irq_send(struct vmm *vm, const struct viommu_pci_device *from, uint64_t
  */
 void vmm_irq_msi(struct vmm *vm, uint64_t address, uint32_t data);
 
+/*
+ * Who keeps what became of messages: `changed` is called when a vIOMMU remaps them in another way,
+ * and the old way must not be used any more when it returns. It may look up messages and set
+ * routes. Not called any more when vmm_irq_listener_remove() returns; locks that it takes must not
+ * be held then.
+ */
+struct vmm_irq_listener {
+    void (*changed)(struct vmm_irq_listener *listener);
+    struct vmm_irq_listener *next;
+};
+void vmm_irq_listener_add(struct vmm *vm, struct vmm_irq_listener *listener);
+void vmm_irq_listener_remove(struct vmm *vm, struct vmm_irq_listener *listener);
+void vmm_irq_remapping_changed(struct vmm *vm);
+
+/*
+ * What a message of the function becomes now, without sending it. False: that is no message which
+ * stays the same until a listener is called, and each one must be sent by vmm_irq_send().
+ */
+bool vmm_irq_lookup(const struct viommu_pci_device *from, uint64_t *address, uint32_t *data);
+
 /* The same for what a vIOMMU made of a message: a viommu_interrupt_deliver_fn; opaque is the vmm.
  */
 void vmm_irq_deliver(void *opaque, const struct viommu_interrupt *interrupt);

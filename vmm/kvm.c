@@ -12,6 +12,8 @@
 /* Three pages that Intel hosts need for real mode, in the gap below 4 GiB (KVM API, 4.36). */
 #define KVM_TSS_ADDRESS 0xfffbd000ul
 
+#define FIRST_DIRECT_SLOT 2u /* the two before are RAM */
+
 static const struct {
     int capability;
     const char *name;
@@ -76,17 +78,23 @@ static int kvm_create_vm(struct vmm *vm, struct viommu_error *err)
     return 0;
 }
 
-static int kvm_set_slot(struct vmm *vm, uint32_t slot, uint64_t address, uint64_t offset,
-                        uint64_t size, struct viommu_error *err)
+static int set_region(const struct vmm *vm, uint32_t slot, uint64_t address, void *host,
+                      uint64_t size)
 {
     struct kvm_userspace_memory_region region = {
         .slot = slot,
         .guest_phys_addr = address,
         .memory_size = size,
-        .userspace_addr = (uintptr_t)vm->ram.host + offset,
+        .userspace_addr = (uintptr_t)host,
     };
 
-    if (size && ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+    return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static int kvm_set_slot(struct vmm *vm, uint32_t slot, uint64_t address, uint64_t offset,
+                        uint64_t size, struct viommu_error *err)
+{
+    if (size && set_region(vm, slot, address, vm->ram.host + offset, size) < 0)
         return vmm_fail(err, errno, "KVM refuses %llu MiB of RAM at 0x%llx: %s",
                         (unsigned long long)(size >> 20), (unsigned long long)address,
                         strerror(errno));
@@ -101,6 +109,32 @@ static int kvm_set_slots(struct vmm *vm, struct viommu_error *err)
     if (ret)
         return ret;
     return kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+}
+
+int vmm_kvm_map(struct vmm *vm, uint64_t address, void *host, uint64_t size)
+{
+    uint64_t used = atomic_load(&vm->slots);
+    uint64_t bit;
+    int slot;
+
+    do {
+        if (used == UINT64_MAX)
+            return -1;
+        bit = ~used & (used + 1);
+    } while (!atomic_compare_exchange_weak(&vm->slots, &used, used | bit));
+    slot = __builtin_ctzll(bit);
+    if (!set_region(vm, FIRST_DIRECT_SLOT + (uint32_t)slot, address, host, size))
+        return slot;
+    atomic_fetch_and(&vm->slots, ~bit);
+    return -1;
+}
+
+void vmm_kvm_unmap(struct vmm *vm, int slot)
+{
+    if (slot < 0)
+        return;
+    set_region(vm, FIRST_DIRECT_SLOT + (uint32_t)slot, 0, NULL, 0);
+    atomic_fetch_and(&vm->slots, ~(UINT64_C(1) << slot));
 }
 
 static int kvm_create_ram(struct vmm *vm, struct viommu_error *err)

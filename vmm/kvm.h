@@ -17,6 +17,15 @@ void vmm_kvm_destroy(struct vmm *vm);
  */
 int vmm_kvm_renew(struct vmm *vm, struct viommu_error *err);
 
+/*
+ * Let the guest reach `size` bytes at `host`, memory of this process, at guest address `address`:
+ * all multiples of 4096. Returns the slot, or -1: accesses exit as before. Undone by
+ * vmm_kvm_unmap(), for which -1 is nothing to do. Any thread; KVM uses the memory no more when that
+ * returns.
+ */
+int vmm_kvm_map(struct vmm *vm, uint64_t address, void *host, uint64_t size);
+void vmm_kvm_unmap(struct vmm *vm, int slot);
+
 /* Make the vCPUs, all in their reset state; the first one is the boot processor. */
 int vmm_vcpus_create(struct vmm *vm, struct viommu_error *err);
 

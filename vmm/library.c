@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "library.h"
+#include "counters.h"
 #include "device.h"
-#include "ioapic.h"
+#include "hosts.h"
 #include "irq.h"
 #include "key_values.h"
 #include "vmm.h"
@@ -20,8 +21,6 @@ static void print_log(void *opaque, enum viommu_log_level level, const char *mes
     (void)opaque;
     fprintf(stderr, "viommu: %s: %s\n", name, message);
 }
-
-#define HOST_IOMMUS_MAX 64u
 
 static const struct viommu_log log_to_stderr = {.fn = print_log, .level = VIOMMU_LOG_WARNING};
 
@@ -65,7 +64,7 @@ static void remapping_changed(void *opaque, uint32_t first, uint32_t count)
 {
     (void)first;
     (void)count;
-    vmm_ioapic_update(opaque);
+    vmm_irq_remapping_changed(opaque);
 }
 
 static int parse_properties(const struct vmm *vm, const char *properties,
@@ -114,65 +113,14 @@ static int create_vtd(struct vmm *vm, const char *text, struct viommu_error *err
     return ret;
 }
 
-static int parse_cache(const char *text, enum viommu_soft_cache *cache, struct viommu_error *err)
+/* `text` is "vtd" or "vtd,key=value,...". */
+static int create_viommu(struct vmm *vm, const char *text, struct viommu_error *err)
 {
-    if (!text || !strcmp(text, "hoard"))
-        *cache = VIOMMU_SOFT_CACHE_HOARD;
-    else if (!strcmp(text, "none"))
-        *cache = VIOMMU_SOFT_CACHE_NONE;
-    else
-        return vmm_fail(err, EINVAL, "--host soft: cache=%s is neither hoard nor none", text);
-    return 0;
-}
+    size_t length = strcspn(text, ",");
 
-static int create_soft(struct vmm *vm, const char *text, struct viommu_error *err)
-{
-    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
-    struct vmm_key keys[] = {{"profile", NULL}, {"cache", NULL}, {"iommus", NULL}, {NULL, NULL}};
-    uint64_t iommus = 1;
-    int ret;
-
-    ret = vmm_keys_parse("--host soft", text, keys, err);
-    if (!ret)
-        ret = parse_cache(keys[1].value, &options.cache, err);
-    if (!ret)
-        ret = vmm_key_number("--host soft", &keys[2], 1, HOST_IOMMUS_MAX, &iommus, err);
-    vm->host_iommus = (unsigned int)iommus;
-    if (!ret) {
-        options.profile = keys[0].value;
-        options.log = log_to_stderr;
-        ret = viommu_soft_create(&vm->host, &options, err);
-    }
-    if (!ret)
-        ret = viommu_assign_create(&vm->assign, vm->host, vm->memory, &log_to_stderr, err);
-    vmm_keys_free(keys);
-    return ret;
-}
-
-struct kind {
-    const char *name;
-    int (*create)(struct vmm *vm, const char *text, struct viommu_error *err);
-};
-
-static const struct kind models[] = {{"vtd", create_vtd}, {NULL, NULL}};
-static const struct kind hosts[] = {{"soft", create_soft}, {NULL, NULL}};
-
-/* `text` is "kind" or "kind,key=value,..."; NULL asks for nothing. */
-static int create_kind(struct vmm *vm, const char *option, const struct kind *kinds,
-                       const char *text, struct viommu_error *err)
-{
-    const struct kind *kind;
-    size_t length;
-
-    if (!text)
-        return 0;
-    length = strcspn(text, ",");
-    for (kind = kinds; kind->name; kind++) {
-        if (strlen(kind->name) == length && !memcmp(kind->name, text, length))
-            return kind->create(vm, text + length + (text[length] == ','), err);
-    }
-    return vmm_fail(err, EINVAL, "%s does not know '%.*s'; there is: %s", option, (int)length, text,
-                    kinds[0].name);
+    if (length == 3 && !memcmp(text, "vtd", length))
+        return create_vtd(vm, text + length + (text[length] == ','), err);
+    return vmm_fail(err, EINVAL, "--viommu does not know '%.*s'; there is: vtd", (int)length, text);
 }
 
 int vmm_library_create(struct vmm *vm, struct viommu_error *err)
@@ -183,9 +131,9 @@ int vmm_library_create(struct vmm *vm, struct viommu_error *err)
     if (!ret)
         ret = create_topology(vm, err);
     for (size_t i = 0; i < vm->options->viommu_count && !ret; i++)
-        ret = create_kind(vm, "--viommu", models, vm->options->viommus[i], err);
+        ret = create_viommu(vm, vm->options->viommus[i], err);
     if (!ret)
-        ret = create_kind(vm, "--host", hosts, vm->options->host, err);
+        ret = vmm_host_create(vm, vm->options->host, &log_to_stderr, err);
     return ret;
 }
 
@@ -197,84 +145,44 @@ void vmm_library_reset(struct vmm *vm)
 
 void vmm_library_destroy(struct vmm *vm)
 {
-    viommu_assign_destroy(vm->assign);
-    viommu_host_destroy(vm->host);
+    vmm_host_destroy(vm);
     vmm_units_release_buses(vm);
     viommu_pci_destroy(vm->viommu_pci);
     vmm_units_destroy(vm);
     viommu_dma_space_destroy(vm->plain);
     viommu_memory_destroy(vm->memory);
-    vm->assign = NULL;
-    vm->host = NULL;
     vm->viommu_pci = NULL;
     vm->plain = NULL;
     vm->memory = NULL;
 }
 
-#define COUNTER(type, member)                                                                      \
-    {                                                                                              \
-#member, offsetof(type, member)                                                            \
-    }
-
-struct counter {
-    const char *name;
-    size_t offset;
+static const struct vmm_counter viommu_counters[] = {
+    VMM_COUNTER(struct viommu_stats, walks),
+    VMM_COUNTER(struct viommu_stats, faults_recorded),
+    VMM_COUNTER(struct viommu_stats, faults_lost),
+    VMM_COUNTER(struct viommu_stats, faults_disabled),
+    VMM_COUNTER(struct viommu_stats, descriptors),
+    VMM_COUNTER(struct viommu_stats, waits),
+    VMM_COUNTER(struct viommu_stats, queue_errors),
+    VMM_COUNTER(struct viommu_stats, interrupts),
+    VMM_COUNTER(struct viommu_stats, nested_binds),
+    VMM_COUNTER(struct viommu_stats, nested_bind_failures),
+    VMM_COUNTER(struct viommu_stats, nested_unbinds),
+    VMM_COUNTER(struct viommu_stats, nested_invalidations),
+    VMM_COUNTER(struct viommu_stats, parent_attaches),
+    VMM_COUNTER(struct viommu_stats, shadow_maps),
+    VMM_COUNTER(struct viommu_stats, shadow_unmaps),
+    VMM_COUNTER(struct viommu_stats, blocks),
+    VMM_COUNTER(struct viommu_stats, assigned_emulated),
+    VMM_COUNTER(struct viommu_stats, sanitizer_reports),
+    VMM_COUNTER(struct viommu_stats, device_tlb_invalidations),
+    VMM_COUNTER(struct viommu_stats, page_requests),
+    VMM_COUNTER(struct viommu_stats, page_requests_refused),
+    VMM_COUNTER(struct viommu_stats, page_responses),
+    VMM_COUNTER(struct viommu_stats, interrupts_remapped),
+    VMM_COUNTER(struct viommu_stats, interrupts_posted),
+    VMM_COUNTER(struct viommu_stats, interrupts_blocked),
 };
-
-static const struct counter viommu_counters[] = {
-    COUNTER(struct viommu_stats, walks),
-    COUNTER(struct viommu_stats, faults_recorded),
-    COUNTER(struct viommu_stats, faults_lost),
-    COUNTER(struct viommu_stats, faults_disabled),
-    COUNTER(struct viommu_stats, descriptors),
-    COUNTER(struct viommu_stats, waits),
-    COUNTER(struct viommu_stats, queue_errors),
-    COUNTER(struct viommu_stats, interrupts),
-    COUNTER(struct viommu_stats, nested_binds),
-    COUNTER(struct viommu_stats, nested_bind_failures),
-    COUNTER(struct viommu_stats, nested_unbinds),
-    COUNTER(struct viommu_stats, nested_invalidations),
-    COUNTER(struct viommu_stats, parent_attaches),
-    COUNTER(struct viommu_stats, shadow_maps),
-    COUNTER(struct viommu_stats, shadow_unmaps),
-    COUNTER(struct viommu_stats, blocks),
-    COUNTER(struct viommu_stats, assigned_emulated),
-    COUNTER(struct viommu_stats, sanitizer_reports),
-    COUNTER(struct viommu_stats, device_tlb_invalidations),
-    COUNTER(struct viommu_stats, page_requests),
-    COUNTER(struct viommu_stats, page_requests_refused),
-    COUNTER(struct viommu_stats, page_responses),
-    COUNTER(struct viommu_stats, interrupts_remapped),
-    COUNTER(struct viommu_stats, interrupts_posted),
-    COUNTER(struct viommu_stats, interrupts_blocked),
-};
-
-static const struct counter host_counters[] = {
-    COUNTER(struct viommu_soft_census, bound_devices),
-    COUNTER(struct viommu_soft_census, attachments),
-    COUNTER(struct viommu_soft_census, ioas),
-    COUNTER(struct viommu_soft_census, paging_hwpts),
-    COUNTER(struct viommu_soft_census, nested_hwpts),
-    COUNTER(struct viommu_soft_census, mapped_bytes),
-    COUNTER(struct viommu_soft_census, table_pages),
-    COUNTER(struct viommu_soft_census, cache_entries),
-    COUNTER(struct viommu_soft_census, dma_requests),
-    COUNTER(struct viommu_soft_census, dma_faults),
-    COUNTER(struct viommu_soft_census, translation_requests),
-    COUNTER(struct viommu_soft_census, device_tlb_invalidations),
-};
-
-static void print_counters(const char *prefix, const struct counter *counters, size_t count,
-                           const void *values)
-{
-    uint64_t value;
-    size_t i;
-
-    for (i = 0; i < count; i++) {
-        memcpy(&value, (const char *)values + counters[i].offset, sizeof(value));
-        fprintf(stderr, "stats: %s.%s %llu\n", prefix, counters[i].name, (unsigned long long)value);
-    }
-}
 
 #define VIOMMU_COUNTERS (sizeof(viommu_counters) / sizeof(viommu_counters[0]))
 
@@ -298,20 +206,14 @@ static void print_units(struct vmm *vm)
         add_counters(&sum, &stats);
         snprintf(prefix, sizeof(prefix), "viommu%zu", i);
         if (vm->unit_count > 1)
-            print_counters(prefix, viommu_counters, VIOMMU_COUNTERS, &stats);
+            vmm_counters_print(prefix, viommu_counters, VIOMMU_COUNTERS, &stats);
     }
     if (vm->unit_count)
-        print_counters("viommu", viommu_counters, VIOMMU_COUNTERS, &sum);
+        vmm_counters_print("viommu", viommu_counters, VIOMMU_COUNTERS, &sum);
 }
 
 void vmm_library_print_stats(struct vmm *vm)
 {
-    struct viommu_soft_census census = {.size = sizeof(census)};
-
     print_units(vm);
-    if (vm->host) {
-        viommu_soft_get_census(vm->host, &census);
-        print_counters("host", host_counters, sizeof(host_counters) / sizeof(host_counters[0]),
-                       &census);
-    }
+    vmm_host_print_stats(vm);
 }

@@ -33,6 +33,7 @@ struct vmm_pci_segment;
 #define VMM_PCI_BARS        6
 #define VMM_PCI_CONFIG_SIZE 4096
 #define VMM_PCI_DEVFN_ANY   (-1)
+#define VMM_PCI_DIRECT_MAX  8u
 
 struct vmm_pci_ops {
     /* Accesses to BAR `bar`; size 1, 2, 4 or 8. The MSI-X table and PBA are not seen here. */
@@ -54,6 +55,11 @@ struct vmm_pci_ops {
     void (*reset)(struct vmm_pci_function *fn);
     /* Optional. The guest switched bus mastering on or off. */
     void (*bus_master)(struct vmm_pci_function *fn, bool enabled);
+    /*
+     * Optional. Something changed of what vmm_pci_message() says: of vectors [first, first +
+     * count).
+     */
+    void (*messages_changed)(struct vmm_pci_function *fn, unsigned int first, unsigned int count);
     /* Optional. Before `destroy`: end the device's own threads, which may still use `fn`. */
     void (*stop)(struct vmm_pci_function *fn);
     /*
@@ -84,16 +90,29 @@ enum vmm_pci_bar_type {
     VMM_PCI_BAR_MEM64, /* takes two slots; is given an address below 4 GiB all the same */
 };
 
+/* A part of a memory BAR that vCPUs reach without an exit, while the BAR is mapped. */
+struct vmm_pci_direct {
+    uint64_t offset; /* multiples of 4096, as is the size */
+    uint64_t size;
+    void *host;
+    int slot; /* of KVM's; -1: not there */
+};
+
 struct vmm_pci_bar {
     enum vmm_pci_bar_type type;
     uint64_t size;
     uint64_t address; /* as programmed */
     bool mapped;      /* in the bus, at `address` */
     struct vmm_pci_function *fn;
+    struct vmm_pci_direct direct[VMM_PCI_DIRECT_MAX];
+    unsigned int direct_count;
 };
 
 struct vmm_pci_msi {
     uint8_t offset; /* of the capability; 0 without one */
+    uint8_t
+        data; /* offsets of the registers that not every MSI capability has at the same place, */
+    uint8_t mask; /* 0 when messages cannot be masked */
     unsigned int count;
     uint32_t pending;
 };
@@ -103,6 +122,7 @@ struct vmm_pci_msix {
     unsigned int bar;
     unsigned int count;
     uint32_t table_offset;
+    unsigned int pba_bar;
     uint32_t pba_offset;
     uint32_t *table; /* 4 words for each vector */
     uint64_t *pba;
@@ -136,6 +156,7 @@ struct vmm_pci_function {
     struct vmm_pci_msix msix;
     uint8_t *power_on; /* configuration space as a function-level reset leaves it */
     bool intx_level;   /* what the device asserts, before Interrupt Disable */
+    int intx_served;   /* an eventfd, see vmm_pci_intx_until_served(); 0: none */
     bool intx_driven;
     bool registered;
 };
@@ -149,12 +170,31 @@ int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn
                           const struct vmm_pci_identity *id, const struct vmm_pci_ops *ops,
                           struct viommu_error *err);
 
+/* Before it is registered: it is another one than was said at first. The name and segment stay. */
+void vmm_pci_function_identify(struct vmm_pci_function *fn, const struct vmm_pci_identity *id);
+
 /* Undo vmm_pci_function_init() when the device fails before vmm_pci_register(). Any state. */
 void vmm_pci_function_fini(struct vmm_pci_function *fn);
 
 /* `size` is a power of two, at least 16 (memory) or 4 (I/O ports, at most 256). */
 void vmm_pci_add_bar(struct vmm_pci_function *fn, unsigned int bar, enum vmm_pci_bar_type type,
                      uint64_t size);
+
+/*
+ * Let vCPUs reach [offset, offset + size) of memory BAR `bar` without an exit: both multiples of
+ * 4096, `host` is borrowed and stays mapped in this process. Where KVM takes no more of them, or
+ * the guest moves the BAR to a place that is not a multiple of 4096, accesses go to ops->bar_read
+ * and bar_write as others do. -ENOSPC: the BAR has VMM_PCI_DIRECT_MAX of them.
+ */
+int vmm_pci_bar_add_direct(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                           uint64_t size, void *host);
+
+/*
+ * The next capability shall lie at `offset` (a multiple of 4), as on the device that the function
+ * is. Capabilities must not overlap.
+ */
+void vmm_pci_place_capability(struct vmm_pci_function *fn, uint8_t offset);
+void vmm_pci_place_extended_capability(struct vmm_pci_function *fn, uint16_t offset);
 
 /*
  * Reserve `length` bytes (with the two bytes of ID and link) for a capability; returns its
@@ -174,12 +214,21 @@ uint16_t vmm_pci_add_extended_capability(struct vmm_pci_function *fn, uint16_t i
 /* MSI with 64-bit addresses and per-vector masking; `count` is 1, 2, 4, 8, 16 or 32. */
 void vmm_pci_add_msi(struct vmm_pci_function *fn, unsigned int count);
 
+/* The same with or without them: VMM_PCI_MSI_64BIT and VMM_PCI_MSI_MASKING decide the length. */
+#define VMM_PCI_MSI_64BIT   0x0080u
+#define VMM_PCI_MSI_MASKING 0x0100u
+void vmm_pci_add_msi_with(struct vmm_pci_function *fn, unsigned int count, uint16_t features);
+
 /*
  * MSI-X with `count` (1..2048) vectors, table and pending bits in BAR `bar` at `offset` (the
  * table, then at the next multiple of 8 the pending bits). Returns 0 or -ENOMEM.
  */
 int vmm_pci_add_msix(struct vmm_pci_function *fn, unsigned int count, unsigned int bar,
                      uint32_t offset);
+
+/* The same with the pending bits elsewhere; offsets are multiples of 8. */
+int vmm_pci_add_msix_at(struct vmm_pci_function *fn, unsigned int count, unsigned int table_bar,
+                        uint32_t table_offset, unsigned int pba_bar, uint32_t pba_offset);
 
 /* Give BARs addresses, enable decoding, make the function visible. -ENOSPC: the window is full. */
 int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err);
@@ -196,10 +245,35 @@ bool vmm_pci_msix_enabled(struct vmm_pci_function *fn);
 void vmm_pci_set_intx(struct vmm_pci_function *fn, bool level);
 
 /*
+ * The device asserts its line by vmm_pci_set_intx(fn, true) and cannot tell when it stops: the line
+ * falls when the guest has served the interrupt, and `served` (an eventfd, borrowed; 0: as at
+ * first) is then signalled, so that the device asserts it anew if it must.
+ */
+void vmm_pci_intx_until_served(struct vmm_pci_function *fn, int served);
+
+/* How the guest lets vector `vector` be sent now. */
+enum vmm_pci_message_state {
+    VMM_PCI_MESSAGE_OFF,    /* neither MSI nor MSI-X is enabled, or it has no such vector */
+    VMM_PCI_MESSAGE_MASKED, /* vmm_pci_notify() makes it pending */
+    VMM_PCI_MESSAGE_ON,     /* is sent as `address` and `data` */
+};
+
+struct vmm_pci_message {
+    enum vmm_pci_message_state state;
+    uint64_t address;
+    uint32_t data;
+};
+
+/* Takes the host bridge's lock. A function that is no bus master sends nothing: it counts as
+ * masked. */
+struct vmm_pci_message vmm_pci_message(struct vmm_pci_function *fn, unsigned int vector);
+
+/*
  * The contents of configuration space once the guest runs, without effects; size is 1, 2 or 4. Take
  * the host bridge's lock.
  */
 uint32_t vmm_pci_config_load(struct vmm_pci_function *fn, unsigned int offset, unsigned int size);
+void vmm_pci_config_store8(struct vmm_pci_function *fn, unsigned int offset, uint8_t value);
 void vmm_pci_config_store32(struct vmm_pci_function *fn, unsigned int offset, uint32_t value);
 
 /* Clear and set bits of 16 in configuration space, without effects and in one step. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Base address registers: PCI 3.0, 6.2.5. */
+#include "kvm.h"
 #include "pci_internal.h"
 #include <errno.h>
 
@@ -102,7 +103,7 @@ static uint64_t bar_read(void *opaque, uint64_t offset, unsigned int size)
     if (!vmm_pci_msix_decodes(fn, index, offset))
         return fn->ops->bar_read(fn, index, offset, size);
     pthread_mutex_lock(&pci->lock);
-    value = vmm_pci_msix_read(fn, offset, size);
+    value = vmm_pci_msix_read(fn, index, offset, size);
     pthread_mutex_unlock(&pci->lock);
     return value;
 }
@@ -113,17 +114,57 @@ static void bar_write(void *opaque, uint64_t offset, unsigned int size, uint64_t
     struct vmm_pci_function *fn = bar->fn;
     unsigned int index = (unsigned int)(bar - fn->bars);
     struct vmm_pci_host *pci = fn->vm->pci;
+    unsigned int vector;
+    bool changed;
 
     if (!vmm_pci_msix_decodes(fn, index, offset)) {
         fn->ops->bar_write(fn, index, offset, size, value);
         return;
     }
     pthread_mutex_lock(&pci->lock);
-    vmm_pci_msix_write(fn, offset, size, value);
+    changed = vmm_pci_msix_write(fn, index, offset, size, value, &vector);
     pthread_mutex_unlock(&pci->lock);
+    if (changed && fn->ops->messages_changed)
+        fn->ops->messages_changed(fn, vector, 1);
 }
 
 static const struct vmm_bus_ops bar_ops = {bar_read, bar_write};
+
+int vmm_pci_bar_add_direct(struct vmm_pci_function *fn, unsigned int index, uint64_t offset,
+                           uint64_t size, void *host)
+{
+    struct vmm_pci_bar *bar = &fn->bars[index];
+
+    if (bar->direct_count == VMM_PCI_DIRECT_MAX)
+        return -ENOSPC;
+    bar->direct[bar->direct_count++] =
+        (struct vmm_pci_direct){.offset = offset, .size = size, .host = host, .slot = -1};
+    return 0;
+}
+
+static void direct_map(struct vmm_pci_bar *bar)
+{
+    struct vmm_pci_direct *direct;
+    unsigned int i;
+
+    if (bar->address % PAGE_SIZE_4K)
+        return;
+    for (i = 0; i < bar->direct_count; i++) {
+        direct = &bar->direct[i];
+        direct->slot =
+            vmm_kvm_map(bar->fn->vm, bar->address + direct->offset, direct->host, direct->size);
+    }
+}
+
+static void direct_unmap(struct vmm_pci_bar *bar)
+{
+    unsigned int i;
+
+    for (i = 0; i < bar->direct_count; i++) {
+        vmm_kvm_unmap(bar->fn->vm, bar->direct[i].slot);
+        bar->direct[i].slot = -1;
+    }
+}
 
 static struct vmm_bus *bar_bus(const struct vmm_pci_bar *bar)
 {
@@ -137,12 +178,26 @@ static bool bar_enabled(const struct vmm_pci_bar *bar)
     return command & (bar->type == VMM_PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
 }
 
+static bool bar_moved(const struct vmm_pci_bar *bar)
+{
+    return bar->mapped && (!bar_enabled(bar) || bar_address(bar) != bar->address);
+}
+
 static void bar_unmap(struct vmm_pci_bar *bar)
 {
-    if (!bar->mapped || (bar_enabled(bar) && bar_address(bar) == bar->address))
+    if (!bar->mapped)
         return;
+    direct_unmap(bar);
     vmm_bus_remove(bar_bus(bar), bar->address, bar);
     bar->mapped = false;
+}
+
+void vmm_pci_bars_remove(struct vmm_pci_function *fn)
+{
+    unsigned int i;
+
+    for (i = 0; i < VMM_PCI_BARS; i++)
+        bar_unmap(&fn->bars[i]);
 }
 
 /* Fails silently where something else is: of two BARs at one place the first one is decoded. */
@@ -154,6 +209,8 @@ static void bar_map(struct vmm_pci_bar *bar)
     if (bar->type == VMM_PCI_BAR_IO && bar->address + bar->size > PORTS_END)
         return;
     bar->mapped = !vmm_bus_add(bar_bus(bar), bar->address, bar->size, &bar_ops, bar);
+    if (bar->mapped)
+        direct_map(bar);
 }
 
 /* A place that one BAR leaves may be what another one waits for, so all are looked at. */
@@ -164,7 +221,8 @@ void vmm_pci_bars_update(struct vmm_pci_function *fn)
     size_t k;
 
     for (i = 0; i < VMM_PCI_BARS; i++)
-        bar_unmap(&fn->bars[i]);
+        if (bar_moved(&fn->bars[i]))
+            bar_unmap(&fn->bars[i]);
     for (k = 0; k < pci->count; k++) {
         for (i = 0; i < VMM_PCI_BARS; i++)
             bar_map(&pci->functions[k]->bars[i]);

@@ -11,6 +11,7 @@ struct config_effects {
     bool watched;
     bool reset;
     bool master_changed;
+    bool messages_changed;
 };
 
 static bool is_watched(const struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
@@ -27,6 +28,15 @@ uint32_t vmm_pci_config_load(struct vmm_pci_function *fn, unsigned int offset, u
     memcpy(&value, fn->config + offset, size);
     pthread_mutex_unlock(&pci->lock);
     return value;
+}
+
+void vmm_pci_config_store8(struct vmm_pci_function *fn, unsigned int offset, uint8_t value)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+
+    pthread_mutex_lock(&pci->lock);
+    fn->config[offset] = value;
+    pthread_mutex_unlock(&pci->lock);
 }
 
 void vmm_pci_config_store32(struct vmm_pci_function *fn, unsigned int offset, uint32_t value)
@@ -112,7 +122,15 @@ static struct config_effects write_locked(struct vmm_pci_function *fn, unsigned 
     vmm_pci_msi_config_written(fn);
     vmm_pci_intx_update(fn);
     effects.master_changed = master != vmm_pci_bus_master(fn);
+    effects.messages_changed =
+        effects.reset || effects.master_changed || vmm_pci_msi_config_overlaps(fn, offset, size);
     return effects;
+}
+
+static void tell_messages_changed(struct vmm_pci_function *fn)
+{
+    if (fn->ops->messages_changed)
+        fn->ops->messages_changed(fn, 0, vmm_pci_message_count(fn));
 }
 
 void vmm_pci_power_on(struct vmm_pci_function *fn)
@@ -130,6 +148,7 @@ void vmm_pci_power_on(struct vmm_pci_function *fn)
         fn->ops->bus_master(fn, false);
     if (fn->ops->reset)
         fn->ops->reset(fn);
+    tell_messages_changed(fn);
 }
 
 void vmm_pci_config_write(struct vmm_pci_function *fn, unsigned int offset, unsigned int size,
@@ -146,6 +165,8 @@ void vmm_pci_config_write(struct vmm_pci_function *fn, unsigned int offset, unsi
         fn->ops->bus_master(fn, vmm_pci_bus_master(fn));
     if (effects.reset && fn->ops->reset)
         fn->ops->reset(fn);
+    if (effects.messages_changed)
+        tell_messages_changed(fn);
     if (effects.watched && fn->ops->config_write)
         fn->ops->config_write(fn, offset, size);
 }

@@ -90,8 +90,12 @@ static void fill_header(struct vmm_pci_function *fn)
                       PCI_COMMAND_INTX_DISABLE);
     fn->write_mask[PCI_REG_CACHE_LINE] = 0xff;
     fn->write_mask[PCI_REG_INTERRUPT_LINE] = 0xff;
-    fn->next_free = PCI_FIRST_CAPABILITY;
-    fn->next_extended = FIRST_EXTENDED;
+}
+
+void vmm_pci_function_identify(struct vmm_pci_function *fn, const struct vmm_pci_identity *id)
+{
+    fn->id = *id;
+    fill_header(fn);
 }
 
 static void add_express(struct vmm_pci_function *fn)
@@ -138,6 +142,8 @@ int vmm_pci_function_init(struct vmm_pci_function *fn, struct vmm *vm, int devfn
     if (ret)
         return ret;
     fill_header(fn);
+    fn->next_free = PCI_FIRST_CAPABILITY;
+    fn->next_extended = FIRST_EXTENDED;
     if (id->express)
         add_express(fn);
     ret = add_to_topology(fn, err);
@@ -189,6 +195,16 @@ uint16_t vmm_pci_add_extended_capability(struct vmm_pci_function *fn, uint16_t i
     fn->last_extended = at;
     fn->next_extended = (uint16_t)((at + length + 3) & ~3);
     return at;
+}
+
+void vmm_pci_place_capability(struct vmm_pci_function *fn, uint8_t offset)
+{
+    fn->next_free = offset;
+}
+
+void vmm_pci_place_extended_capability(struct vmm_pci_function *fn, uint16_t offset)
+{
+    fn->next_extended = offset;
 }
 
 /* Function 0 tells whether there are others (PCI 3.0, 6.2.1). */

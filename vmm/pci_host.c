@@ -240,6 +240,7 @@ void vmm_pci_host_destroy(struct vmm *vm)
         fn = pci->functions[--pci->count];
         if (fn->ops->stop)
             fn->ops->stop(fn);
+        vmm_pci_bars_remove(fn);
         contents = *fn;
         if (fn->ops->destroy)
             fn->ops->destroy(fn);

@@ -6,6 +6,7 @@
 #define VMM_PCI_HOST_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <viommu/error.h>
 
 struct vmm;
@@ -29,6 +30,12 @@ bool vmm_pci_has_segment(const struct vmm *vm, unsigned int number);
 
 /* The next function behind `fn` in the order of creation, NULL at the end; NULL begins. */
 struct vmm_pci_function *vmm_pci_next(const struct vmm *vm, const struct vmm_pci_function *fn);
+
+/*
+ * The guest has served what the input lines of the IOAPIC in `lines` asked for, a bit for each GSI.
+ * Not with the IOAPIC's lock.
+ */
+void vmm_pci_lines_served(struct vmm *vm, uint32_t lines);
 
 /* Destroy all functions, the last one first, and the host bridge. All vCPU threads are gone. */
 void vmm_pci_host_destroy(struct vmm *vm);

@@ -83,6 +83,8 @@ int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err);
 /* pci_bar.c */
 int vmm_pci_bars_assign(struct vmm_pci_function *fn, struct viommu_error *err);
 void vmm_pci_bars_update(struct vmm_pci_function *fn); /* locked */
+/* No address is the function's any more. Locked, or at the end of the machine. */
+void vmm_pci_bars_remove(struct vmm_pci_function *fn);
 
 /* pci_intx.c; locked. */
 unsigned int vmm_pci_intx_gsi(const struct vmm_pci_function *fn);
@@ -90,10 +92,16 @@ void vmm_pci_intx_update(struct vmm_pci_function *fn);
 
 /* pci_msi.c; locked. */
 void vmm_pci_msi_config_written(struct vmm_pci_function *fn);
+bool vmm_pci_msi_config_overlaps(const struct vmm_pci_function *fn, unsigned int offset,
+                                 unsigned int size);
 bool vmm_pci_msix_decodes(const struct vmm_pci_function *fn, unsigned int bar, uint64_t offset);
-uint64_t vmm_pci_msix_read(struct vmm_pci_function *fn, uint64_t offset, unsigned int size);
-void vmm_pci_msix_write(struct vmm_pci_function *fn, uint64_t offset, unsigned int size,
-                        uint64_t value);
+uint64_t vmm_pci_msix_read(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                           unsigned int size);
+/* True when an entry of the table was written: that of `vector`. */
+bool vmm_pci_msix_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
+                        unsigned int size, uint64_t value, unsigned int *vector);
+/* Of MSI or MSI-X, whichever has more. */
+unsigned int vmm_pci_message_count(const struct vmm_pci_function *fn);
 void vmm_pci_msi_reset(struct vmm_pci_function *fn);
 bool vmm_pci_message_enabled(const struct vmm_pci_function *fn);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The four INTx lines of the root bus, shared by the functions. */
+#include "pci_host.h"
 #include "pci_internal.h"
+#include <unistd.h>
 
 static unsigned int line_of(const struct vmm_pci_function *fn)
 {
@@ -39,5 +41,41 @@ void vmm_pci_set_intx(struct vmm_pci_function *fn, bool level)
     pthread_mutex_lock(&pci->lock);
     fn->intx_level = level;
     vmm_pci_intx_update(fn);
+    pthread_mutex_unlock(&pci->lock);
+}
+
+void vmm_pci_intx_until_served(struct vmm_pci_function *fn, int served)
+{
+    struct vmm_pci_host *pci = fn->vm->pci;
+
+    pthread_mutex_lock(&pci->lock);
+    fn->intx_served = served;
+    pthread_mutex_unlock(&pci->lock);
+}
+
+static void line_served(struct vmm_pci_function *fn)
+{
+    uint64_t one = 1;
+
+    fn->intx_level = false;
+    vmm_pci_intx_update(fn);
+    /* An eventfd that is full has not been looked at since; nobody misses this one. */
+    (void)!write(fn->intx_served, &one, sizeof(one));
+}
+
+void vmm_pci_lines_served(struct vmm *vm, uint32_t lines)
+{
+    struct vmm_pci_host *pci = vm->pci;
+    struct vmm_pci_function *fn;
+    size_t i;
+
+    if (!pci)
+        return;
+    pthread_mutex_lock(&pci->lock);
+    for (i = 0; i < pci->count; i++) {
+        fn = pci->functions[i];
+        if (fn->intx_served && fn->intx_level && (lines & 1u << vmm_pci_intx_gsi(fn)))
+            line_served(fn);
+    }
     pthread_mutex_unlock(&pci->lock);
 }

@@ -9,6 +9,7 @@
 #include "loop.h"
 #include "pci_host.h"
 #include "platform.h"
+#include "routes.h"
 #include "serial.h"
 #include "terminal.h"
 #include <errno.h>
@@ -96,6 +97,8 @@ static int create_boards(struct vmm *vm, struct viommu_error *err)
 
     ret = vmm_loop_create(&vm->loop, err);
     if (!ret)
+        ret = vmm_routes_create(vm, err);
+    if (!ret)
         ret = vmm_ioapic_create(vm, err);
     if (!ret)
         ret = vmm_serial_create(vm, err);
@@ -118,6 +121,7 @@ static void vmm_init(struct vmm *vm, const struct vmm_options *options)
         .signal_fd = -1,
     };
     pthread_mutex_init(&vm->stop_lock, NULL);
+    pthread_mutex_init(&vm->irq_listeners_lock, NULL);
     vmm_bus_init(&vm->pio);
     vmm_bus_init(&vm->mmio);
 }
@@ -178,6 +182,7 @@ static void vmm_destroy(struct vmm *vm)
     vmm_loop_destroy(vm->loop);
     vmm_serial_destroy(vm);
     vmm_ioapic_destroy(vm);
+    vmm_routes_destroy(vm);
     vmm_kvm_destroy(vm);
     vmm_bus_fini(&vm->mmio);
     vmm_bus_fini(&vm->pio);
@@ -185,6 +190,7 @@ static void vmm_destroy(struct vmm *vm)
         close(vm->wake_fd);
     if (vm->signal_fd >= 0)
         close(vm->signal_fd);
+    pthread_mutex_destroy(&vm->irq_listeners_lock);
     pthread_mutex_destroy(&vm->stop_lock);
 }
 

@@ -28,9 +28,12 @@ struct viommu_host;
 struct viommu_memory;
 struct viommu_pci;
 struct viommu_pci_bus;
+struct vmm_host_kind;
 struct vmm_ioapic;
+struct vmm_irq_listener;
 struct vmm_loop;
 struct vmm_pci_host;
+struct vmm_routes;
 struct vmm_serial;
 
 /* The guest's physical addresses. RAM: from 0 up to VMM_LOW_RAM_END, the rest from 4 GiB on. */
@@ -101,9 +104,13 @@ struct vmm {
     int vm_fd;
     bool x2apic; /* KVM takes destinations of 32 bits */
     struct vmm_ram ram;
+    atomic_uint_least64_t slots; /* of KVM's, that vmm_kvm_map() uses: a bit for each */
     struct vmm_bus pio;
     struct vmm_bus mmio;
     struct vmm_loop *loop;
+    struct vmm_routes *routes;
+    pthread_mutex_t irq_listeners_lock; /* held while they are called */
+    struct vmm_irq_listener *irq_listeners;
     struct vmm_ioapic *ioapic;
     struct vmm_pci_host *pci;
     struct vmm_serial *serial;
@@ -118,6 +125,7 @@ struct vmm {
     struct vmm_unit units[VMM_UNITS_MAX];
     size_t unit_count;
     struct viommu_host *host;
+    const struct vmm_host_kind *host_kind;
     unsigned int host_iommus;                       /* that the host has */
     struct vmm_reserved reserved[VMM_RESERVED_MAX]; /* each below the one before */
     size_t reserved_count;

@@ -2,6 +2,7 @@
 /* The IOAPIC of the VMM; its messages are caught instead of going to KVM. */
 #include "ioapic.h"
 #include "irq.h"
+#include "routes.h"
 #include "vmm.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,6 +43,7 @@ static int setup(void **state)
     pthread_mutex_init(&vm->stop_lock, NULL);
     vmm_bus_init(&vm->mmio);
     memset(&sent, 0, sizeof(sent));
+    assert_int_equal(vmm_routes_create(vm, &error), 0);
     assert_int_equal(vmm_ioapic_create(vm, &error), 0);
     *state = vm;
     return 0;
@@ -52,6 +54,7 @@ static int teardown(void **state)
     struct vmm *vm = *state;
 
     vmm_ioapic_destroy(vm);
+    vmm_routes_destroy(vm);
     vmm_bus_fini(&vm->mmio);
     free(vm);
     return 0;

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include "hosts.h"
+#include "counters.h"
+#include "device.h"
+#include "key_values.h"
+#include "vmm.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <viommu.h>
+
+#define HOST_IOMMUS_MAX 64u
+
+/* ---- The simulated host */
+
+static int parse_cache(const char *text, enum viommu_soft_cache *cache, struct viommu_error *err)
+{
+    if (!text || !strcmp(text, "hoard"))
+        *cache = VIOMMU_SOFT_CACHE_HOARD;
+    else if (!strcmp(text, "none"))
+        *cache = VIOMMU_SOFT_CACHE_NONE;
+    else
+        return vmm_fail(err, EINVAL, "--host soft: cache=%s is neither hoard nor none", text);
+    return 0;
+}
+
+static int create_soft(struct vmm *vm, const char *text, const struct viommu_log *log,
+                       struct viommu_error *err)
+{
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct vmm_key keys[] = {{"profile", NULL}, {"cache", NULL}, {"iommus", NULL}, {NULL, NULL}};
+    uint64_t iommus = 1;
+    int ret;
+
+    ret = vmm_keys_parse("--host soft", text, keys, err);
+    if (!ret)
+        ret = parse_cache(keys[1].value, &options.cache, err);
+    if (!ret)
+        ret = vmm_key_number("--host soft", &keys[2], 1, HOST_IOMMUS_MAX, &iommus, err);
+    vm->host_iommus = (unsigned int)iommus;
+    if (!ret) {
+        options.profile = keys[0].value;
+        options.log = *log;
+        ret = viommu_soft_create(&vm->host, &options, err);
+    }
+    vmm_keys_free(keys);
+    return ret;
+}
+
+static const struct vmm_counter soft_counters[] = {
+    VMM_COUNTER(struct viommu_soft_census, bound_devices),
+    VMM_COUNTER(struct viommu_soft_census, attachments),
+    VMM_COUNTER(struct viommu_soft_census, ioas),
+    VMM_COUNTER(struct viommu_soft_census, paging_hwpts),
+    VMM_COUNTER(struct viommu_soft_census, nested_hwpts),
+    VMM_COUNTER(struct viommu_soft_census, mapped_bytes),
+    VMM_COUNTER(struct viommu_soft_census, table_pages),
+    VMM_COUNTER(struct viommu_soft_census, cache_entries),
+    VMM_COUNTER(struct viommu_soft_census, dma_requests),
+    VMM_COUNTER(struct viommu_soft_census, dma_faults),
+    VMM_COUNTER(struct viommu_soft_census, translation_requests),
+    VMM_COUNTER(struct viommu_soft_census, device_tlb_invalidations),
+};
+
+static void print_soft(struct vmm *vm)
+{
+    struct viommu_soft_census census = {.size = sizeof(census)};
+
+    viommu_soft_get_census(vm->host, &census);
+    vmm_counters_print("host", soft_counters, sizeof(soft_counters) / sizeof(soft_counters[0]),
+                       &census);
+}
+
+/* ---- Kinds */
+
+static const struct vmm_host_kind {
+    const char *name;
+    int (*create)(struct vmm *vm, const char *text, const struct viommu_log *log,
+                  struct viommu_error *err);
+    /* Of hosts with VFIO devices; the others leave them NULL. */
+    int (*pass_device)(struct viommu_host *host, const char *name, int fd,
+                       struct viommu_error *err);
+    int (*descriptor)(struct viommu_host *host, uint32_t device_id, struct viommu_error *err);
+    void (*print_stats)(struct vmm *vm);
+} host_kinds[] = {
+    {"soft", create_soft, NULL, NULL, print_soft},
+};
+#define HOST_KINDS (sizeof(host_kinds) / sizeof(host_kinds[0]))
+
+static const struct vmm_host_kind *find_kind(const char *name, size_t length)
+{
+    for (size_t i = 0; i < HOST_KINDS; i++)
+        if (strlen(host_kinds[i].name) == length && !memcmp(host_kinds[i].name, name, length))
+            return &host_kinds[i];
+    return NULL;
+}
+
+int vmm_host_create(struct vmm *vm, const char *text, const struct viommu_log *log,
+                    struct viommu_error *err)
+{
+    const struct vmm_host_kind *kind;
+    size_t length;
+    int ret;
+
+    if (!text)
+        return 0;
+    length = strcspn(text, ",");
+    kind = find_kind(text, length);
+    if (!kind)
+        return vmm_fail(err, EINVAL, "--host does not know '%.*s'; there is: soft", (int)length,
+                        text);
+    ret = kind->create(vm, text + length + (text[length] == ','), log, err);
+    vm->host_kind = kind;
+    return ret ? ret : viommu_assign_create(&vm->assign, vm->host, vm->memory, log, err);
+}
+
+void vmm_host_destroy(struct vmm *vm)
+{
+    viommu_assign_destroy(vm->assign);
+    viommu_host_destroy(vm->host);
+    vm->assign = NULL;
+    vm->host = NULL;
+}
+
+static int without_vfio(const struct vmm *vm, const char *what, struct viommu_error *err)
+{
+    return vmm_fail(err, EINVAL,
+                    "%s is a VFIO device, which --host %s does not have; use --host "
+                    "iommufd",
+                    what, vm->host_kind->name);
+}
+
+int vmm_host_pass_device(struct vmm *vm, const char *name, int fd, struct viommu_error *err)
+{
+    if (!vm->host_kind->pass_device)
+        return without_vfio(vm, name, err);
+    return vm->host_kind->pass_device(vm->host, name, fd, err);
+}
+
+int vmm_host_device_descriptor(struct vmm *vm, uint32_t device_id, struct viommu_error *err)
+{
+    if (!vm->host_kind->descriptor)
+        return without_vfio(vm, "what is asked for", err);
+    return vm->host_kind->descriptor(vm->host, device_id, err);
+}
+
+void vmm_host_print_stats(struct vmm *vm)
+{
+    if (vm->host && vm->host_kind->print_stats)
+        vm->host_kind->print_stats(vm);
+}
