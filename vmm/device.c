@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "device.h"
 #include "edu_pci.h"
+#include "vfio.h"
 #include "virtio_blk.h"
 #include "vmm.h"
 #include <errno.h>
@@ -9,6 +10,7 @@
 
 const struct vmm_device_kind vmm_device_kinds[] = {
     {"edu", VMM_EDU_ARGUMENTS, vmm_edu_create},
+    {"vfio", VMM_VFIO_ARGUMENTS, vmm_vfio_create},
     {"virtio-blk", VMM_VIRTIO_BLK_ARGUMENTS, vmm_virtio_blk_create},
     {NULL, NULL, NULL},
 };

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* A VFIO device from its option to its end. */
+#include "vfio.h"
+#include "device.h"
+#include "hosts.h"
+#include "key_values.h"
+#include "vmm.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <viommu/assign.h>
+
+/* ---- Resets */
+
+/*
+ * A device without a reset of its own may go through one of its bus, when all that is on it belongs
+ * to this process: VFIO checks that by the host that they are bound to.
+ */
+static int hot_reset(struct vmm_vfio *vfio)
+{
+    struct vfio_pci_hot_reset reset = {.argsz = sizeof(reset)};
+
+    return vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_PCI_HOT_RESET, &reset) < 0 ? -errno : 0;
+}
+
+static int reset_device(struct vmm_vfio *vfio)
+{
+    if (!vfio->can_reset)
+        return hot_reset(vfio);
+    return vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_RESET, NULL) < 0 ? -errno : 0;
+}
+
+/* The framework calls for the interrupts of before, or of after, when this is done. */
+static void vfio_reset(struct vmm_pci_function *fn)
+{
+    struct vmm_vfio *vfio = vmm_vfio_of(fn);
+    int ret;
+
+    vmm_vfio_irqs_disable(vfio);
+    ret = reset_device(vfio);
+    if (ret)
+        fprintf(stderr, "viommu: warning: %s was not reset: %s; it goes on as it was\n", vfio->name,
+                strerror(-ret));
+    vmm_vfio_set_command(vfio, vmm_pci_bus_master(fn));
+}
+
+static void vfio_bus_master(struct vmm_pci_function *fn, bool enabled)
+{
+    vmm_vfio_set_command(vmm_vfio_of(fn), enabled);
+}
+
+void vmm_vfio_lost(struct vmm_vfio *vfio, const char *why)
+{
+    vmm_stop_error(vfio->fn.vm, "%s %s; the guest cannot go on with it", vfio->name, why);
+}
+
+/* ---- From a descriptor to a function, and back */
+
+static int read_info(struct vmm_vfio *vfio, struct viommu_error *err)
+{
+    struct vfio_device_info info = {.argsz = sizeof(info)};
+
+    if (vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_GET_INFO, &info) < 0)
+        return vmm_fail(err, errno, "%s: VFIO does not describe it: %s", vfio->name,
+                        strerror(errno));
+    if (!(info.flags & VFIO_DEVICE_FLAGS_PCI) || info.num_regions <= VFIO_PCI_CONFIG_REGION_INDEX)
+        return vmm_fail(err, EINVAL, "%s is no PCI device; only those can be given to a guest",
+                        vfio->name);
+    vfio->can_reset = info.flags & VFIO_DEVICE_FLAGS_RESET;
+    return 0;
+}
+
+int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
+{
+    struct vmm_vfio_irqs *irqs = &vfio->irqs;
+    int ret;
+
+    vfio->fd = fd;
+    irqs->intx_event = irqs->intx_unmask = irqs->error_event = irqs->request_event = -1;
+    pthread_mutex_init(&irqs->lock, NULL);
+    ret = read_info(vfio, err);
+    if (!ret)
+        ret = vmm_vfio_regions_find(vfio, err);
+    if (!ret)
+        ret = vmm_vfio_config_create(vfio, err);
+    if (!ret)
+        ret = vmm_vfio_bars_create(vfio, err);
+    if (ret)
+        return ret;
+    reset_device(
+        vfio); /* what it did before is of no interest here; one that cannot is used as it is */
+    if (vmm_vfio_set_command(vfio, false))
+        return vmm_fail(err, EIO, "%s: its command register cannot be written", vfio->name);
+    return vmm_vfio_irqs_create(vfio, err);
+}
+
+void vmm_vfio_close(struct vmm_vfio *vfio)
+{
+    vmm_vfio_irqs_destroy(vfio);
+    vmm_vfio_bars_destroy(vfio);
+    pthread_mutex_destroy(&vfio->irqs.lock);
+}
+
+static void release(struct vmm_vfio *vfio)
+{
+    if (vfio->attachment)
+        viommu_assign_detach(vfio->attachment);
+    free(vfio);
+}
+
+static void vfio_stop(struct vmm_pci_function *fn)
+{
+    struct vmm_vfio *vfio = vmm_vfio_of(fn);
+
+    vmm_vfio_set_command(vfio, false);
+    vmm_vfio_irqs_destroy(vfio);
+}
+
+static void vfio_destroy(struct vmm_pci_function *fn)
+{
+    struct vmm_vfio *vfio = vmm_vfio_of(fn);
+
+    vmm_vfio_close(vfio);
+    release(vfio);
+}
+
+const struct vmm_pci_ops vmm_vfio_ops = {
+    .bar_read = vmm_vfio_bar_read,
+    .bar_write = vmm_vfio_bar_write,
+    .config_read = vmm_vfio_config_read,
+    .config_write = vmm_vfio_config_write,
+    .reset = vfio_reset,
+    .bus_master = vfio_bus_master,
+    .messages_changed = vmm_vfio_messages_changed,
+    .stop = vfio_stop,
+    .destroy = vfio_destroy,
+};
+
+/* ---- The option */
+
+enum {
+    KEY_HOST,
+    KEY_PATH,
+    KEY_FD,
+    KEY_ADDR,
+    KEY_SEGMENT,
+    KEY_COUNT
+};
+
+struct vfio_options {
+    char device[64]; /* as the host knows it */
+    int devfn;
+    uint64_t segment;
+};
+
+/* SLOT or SLOT.FUNCTION in hexadecimal. */
+static int parse_address(const char *text, int *devfn, struct viommu_error *err)
+{
+    char *end;
+    unsigned long slot, function = 0;
+
+    if (!text)
+        return 0;
+    slot = strtoul(text, &end, 16);
+    if (end > text && *end == '.' && end[1] >= '0' && end[1] <= '7') {
+        function = (unsigned long)(end[1] - '0');
+        end += 2;
+    }
+    if (end == text || *end || *text == '-' || slot > 31)
+        return vmm_fail(err, EINVAL,
+                        "vfio: addr=%s is no SLOT or SLOT.FUNCTION in hexadecimal, 00.0 "
+                        "to 1f.7",
+                        text);
+    *devfn = (int)(slot << 3 | function);
+    return 0;
+}
+
+/* Which of the three ways to name the device was taken; exactly one must be. */
+static int parse_device(struct vmm *vm, const struct vmm_key *keys, struct vfio_options *options,
+                        struct viommu_error *err)
+{
+    const char *name = keys[KEY_HOST].value ? keys[KEY_HOST].value : keys[KEY_PATH].value;
+    unsigned int given = 0;
+    uint64_t fd = 0;
+    int ret;
+
+    for (int i = KEY_HOST; i <= KEY_FD; i++)
+        given += keys[i].value != NULL;
+    if (given != 1)
+        return vmm_fail(err, EINVAL,
+                        "vfio takes one of host=BDF, path=/dev/vfio/devices/vfioN and "
+                        "fd=N, and got %u of them",
+                        given);
+    ret = vmm_key_number("vfio", &keys[KEY_FD], 0, INT32_MAX, &fd, err);
+    if (ret)
+        return ret;
+    if (name)
+        snprintf(options->device, sizeof(options->device), "%s", name);
+    else
+        snprintf(options->device, sizeof(options->device), "fd=%d", (int)fd);
+    return name ? 0 : vmm_host_pass_device(vm, options->device, (int)fd, err);
+}
+
+static int parse_options(struct vmm *vm, const char *arguments, struct vfio_options *options,
+                         struct viommu_error *err)
+{
+    struct vmm_key keys[KEY_COUNT + 1] = {
+        [KEY_HOST] = {"host", NULL}, [KEY_PATH] = {"path", NULL},       [KEY_FD] = {"fd", NULL},
+        [KEY_ADDR] = {"addr", NULL}, [KEY_SEGMENT] = {"segment", NULL}, [KEY_COUNT] = {NULL, NULL},
+    };
+    int ret = vmm_keys_parse("vfio", arguments, keys, err);
+
+    *options = (struct vfio_options){.devfn = VMM_PCI_DEVFN_ANY};
+    if (!ret)
+        ret = parse_address(keys[KEY_ADDR].value, &options->devfn, err);
+    if (!ret)
+        ret = vmm_key_number("vfio", &keys[KEY_SEGMENT], 0, VMM_SEGMENTS_MAX - 1, &options->segment,
+                             err);
+    if (!ret)
+        ret = parse_device(vm, keys, options, err);
+    vmm_keys_free(keys);
+    return ret;
+}
+
+static int attach(struct vmm_vfio *vfio, const struct vfio_options *options,
+                  struct viommu_error *err)
+{
+    struct vmm *vm = vfio->fn.vm;
+    const struct viommu_host_device *device;
+    int ret;
+
+    ret =
+        viommu_assign_attach(vm->assign, vfio->fn.viommu, options->device, &vfio->attachment, err);
+    if (ret)
+        return ret;
+    device = viommu_assigned_device_host_device(vfio->attachment);
+    ret = vmm_host_device_descriptor(vm, viommu_host_device_id(device), err);
+    return ret < 0 ? ret : vmm_vfio_open(vfio, ret, err);
+}
+
+static int build_function(struct vmm_vfio *vfio, struct vmm *vm, const struct vfio_options *options,
+                          struct viommu_error *err)
+{
+    const struct vmm_pci_identity identity = {
+        .name = vfio->name,
+        .segment = (uint16_t)options->segment,
+    };
+    int ret;
+
+    ret = vmm_pci_function_init(&vfio->fn, vm, options->devfn, &identity, &vmm_vfio_ops, err);
+    if (ret)
+        return ret;
+    ret = attach(vfio, options, err);
+    if (!ret)
+        ret = vmm_pci_register(&vfio->fn, err);
+    if (!ret) {
+        vmm_vfio_messages_changed(&vfio->fn, 0, 0);
+        vmm_vfio_set_command(vfio, vmm_pci_bus_master(&vfio->fn));
+        return 0;
+    }
+    if (vfio->fd >= 0)
+        vmm_vfio_close(vfio);
+    vmm_pci_function_fini(&vfio->fn);
+    return ret;
+}
+
+int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *err)
+{
+    struct vfio_options options;
+    struct vmm_vfio *vfio;
+    int ret;
+
+    if (!vm->assign)
+        return vmm_fail(err, EINVAL,
+                        "vfio: there is no host to assign a device from: add --host "
+                        "iommufd, or --host type1 where the kernel has no iommufd");
+    ret = parse_options(vm, arguments, &options, err);
+    if (ret)
+        return ret;
+    vfio = calloc(1, sizeof(*vfio));
+    if (!vfio)
+        return vmm_fail(err, ENOMEM, "out of memory for VFIO device %s", options.device);
+    snprintf(vfio->name, sizeof(vfio->name), "vfio %s", options.device);
+    vfio->kernel = &vmm_vfio_linux;
+    vfio->fd = -1;
+    ret = build_function(vfio, vm, &options, err);
+    if (ret)
+        release(vfio);
+    return ret;
+}
