@@ -10,6 +10,7 @@
 #include <viommu/error.h>
 #include <viommu/host.h>
 #include <viommu/interrupt.h>
+#include <viommu/iommufd.h>
 #include <viommu/log.h>
 #include <viommu/memory.h>
 #include <viommu/pci.h>

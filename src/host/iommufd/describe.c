@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* What the IOMMU of a device can do. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "host/iommufd/iommufd.h"
+
+/* VT-d 5.0, 11.4.3: extended capability register. */
+#define ECAP_PRS  BIT64(29)
+#define ECAP_SMTS BIT64(43)
+
+#define PCI_EXT_CAP_PRI 0x13 /* PCIe base specification, 10.5.2 */
+
+#define PASID_BITS_MAX 20
+
+/* What each type of IOMMU tells, and how it is called when sysfs does not say. */
+union vendor_data {
+    struct uapi_hw_info_vtd vtd;
+    struct uapi_hw_info_amd amd;
+    unsigned char bytes[64];
+};
+
+static void take_vtd(struct viommu_host_hw_info *info, const union vendor_data *data)
+{
+    info->type = VIOMMU_HOST_IOMMU_VTD;
+    info->registers[0] = data->vtd.cap_reg;
+    info->registers[1] = data->vtd.ecap_reg;
+    info->quirks = data->vtd.flags & UAPI_HW_INFO_VTD_772415 ? VIOMMU_HOST_QUIRK_772415 : 0;
+}
+
+static void take_amd(struct viommu_host_hw_info *info, const union vendor_data *data)
+{
+    info->type = VIOMMU_HOST_IOMMU_AMD;
+    info->registers[0] = data->amd.efr;
+    info->registers[1] = data->amd.efr2;
+}
+
+/* Of a type that is not known nothing is believed: it can be shadowed for, as one without a type.
+ */
+static void take_data(struct viommu_host_hw_info *info, uint32_t type,
+                      const union vendor_data *data)
+{
+    char name[sizeof(info->name)] = "IOMMU";
+
+    if (type == UAPI_HW_INFO_VTD) {
+        take_vtd(info, data);
+        strcpy(name, "VT-d");
+    } else if (type == UAPI_HW_INFO_AMD) {
+        take_amd(info, data);
+        strcpy(name, "AMD-Vi");
+    } else if (type == UAPI_HW_INFO_SMMUV3) {
+        info->type = VIOMMU_HOST_IOMMU_SMMUV3;
+        strcpy(name, "SMMUv3");
+    } else if (type != UAPI_HW_INFO_NONE) {
+        snprintf(name, sizeof(name), "IOMMU of unknown type 0x%x", type);
+    }
+    if (!info->name[0])
+        strcpy(info->name, name);
+}
+
+/*
+ * A HWPT with a fault queue can be attached only to a device that can ask for pages itself. 0 and
+ * *can, or why that cannot be told.
+ */
+static int can_request_pages(struct iommufd_host *host, const struct iommufd_device *device,
+                             bool *can)
+{
+    const struct viommu_host_hw_info *info = &device->info;
+    int ret;
+
+    *can = false;
+    if (info->type != VIOMMU_HOST_IOMMU_VTD || !(info->registers[1] & ECAP_PRS) ||
+        !(info->registers[1] & ECAP_SMTS) || !device->address[0] ||
+        !host_pci_has_extended_capability(&host->sys, host->sysfs, device->address,
+                                          PCI_EXT_CAP_PRI))
+        return 0;
+    ret = iommufd_fault_queues_probe(host);
+    *can = !ret;
+    return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
+static int describe_failed(const struct iommufd_device *device, int ret, struct viommu_error *error)
+{
+    return error_set(error, ret, "What the IOMMU of device %s can do cannot be read: %s",
+                     device->name, strerror(-ret));
+}
+
+int iommufd_describe(struct iommufd_host *host, struct iommufd_device *device,
+                     struct viommu_error *error)
+{
+    union vendor_data data = {.bytes = {0}};
+    struct uapi_hw_info cmd = {
+        .size = sizeof(cmd),
+        .dev_id = device->id,
+        .data_len = sizeof(data),
+        .data_uptr = (uintptr_t)&data,
+    };
+    struct viommu_host_hw_info *info = &device->info;
+    int ret = iommufd_call(host, UAPI_GET_HW_INFO, &cmd);
+
+    if (ret < 0 && ret != -ENOTTY && ret != -EOPNOTSUPP)
+        return describe_failed(device, ret, error);
+    *info = (struct viommu_host_hw_info){.size = sizeof(*info)};
+    snprintf(info->name, sizeof(info->name), "%s", device->iommu);
+    take_data(info, ret < 0 ? UAPI_HW_INFO_NONE : cmd.out_data_type, &data);
+    if (ret < 0)
+        return 0;
+    info->dirty_tracking = cmd.out_capabilities & UAPI_HW_CAP_DIRTY_TRACKING;
+    info->max_pasid_log2 =
+        cmd.out_max_pasid_log2 < PASID_BITS_MAX ? cmd.out_max_pasid_log2 : PASID_BITS_MAX;
+    ret = can_request_pages(host, device, &info->page_requests);
+    return ret ? describe_failed(device, ret, error) : 0;
+}
+
+int iommufd_hw_info(void *opaque, uint32_t device_id, struct viommu_host_hw_info *info,
+                    struct viommu_error *error)
+{
+    struct iommufd_host *host = opaque;
+    struct iommufd_device *device;
+
+    pthread_mutex_lock(&host->lock);
+    device = iommufd_device_find(host, device_id);
+    if (device)
+        *info = device->info;
+    pthread_mutex_unlock(&host->lock);
+    return device ? 0 : error_set(error, -ENOENT, "There is no bound device %u", device_id);
+}
