@@ -80,7 +80,7 @@ size_t vmm_memory_map(const struct vmm *vm, struct vmm_memory_entry entries[VMM_
     const struct vmm_memory_entry map[] = {
         {0, VMM_BIOS_RAM_END, VMM_MEMORY_RAM},
         {VMM_BIOS_RAM_END, 0xa0000 - VMM_BIOS_RAM_END, VMM_MEMORY_RESERVED},
-        {VMM_ACPI_BASE, VMM_ACPI_SIZE, VMM_MEMORY_RESERVED},
+        {VMM_ACPI_BASE, VMM_ACPI_SIZE + VMM_ROM_SIZE, VMM_MEMORY_RESERVED},
         {VMM_HIGH_LOAD, vmm_low_ram_end(vm) - VMM_HIGH_LOAD, VMM_MEMORY_RAM},
         {vmm_low_ram_end(vm), vm->ram.low_size - vmm_low_ram_end(vm), VMM_MEMORY_RESERVED},
         {VMM_ECAM_BASE, VMM_SEGMENTS_MAX * VMM_ECAM_SIZE, VMM_MEMORY_RESERVED},
@@ -187,6 +187,7 @@ int vmm_boot_load(struct vmm *vm, uint64_t rsdp, struct viommu_error *err)
     struct vmm_boot boot = {.vm = vm, .rsdp = rsdp};
     int ret;
 
+    vmm_rom_put(vm);
     ret = vmm_file_read(&boot.kernel, "kernel", vm->options->kernel, err);
     if (ret)
         return ret;

@@ -7,7 +7,7 @@
 
 #include "kvm.h"
 
-/* Below 1 MiB: what the loader hands to the kernel, and ACPI's tables. */
+/* Below 1 MiB: what the loader hands to the kernel, ACPI's tables, and the ROM. */
 #define VMM_BOOT_INFO              0x10000u
 #define VMM_BOOT_MODULES           0x11000u
 #define VMM_BOOT_MEMORY_MAP        0x12000u
@@ -15,7 +15,9 @@
 #define VMM_BOOT_COMMAND_LINE_SIZE 0x10000u
 #define VMM_BIOS_RAM_END           0x9fc00u
 #define VMM_ACPI_BASE              0xe0000u
-#define VMM_ACPI_SIZE              0x20000u
+#define VMM_ACPI_SIZE              0x1f000u
+#define VMM_ROM_BASE               0xff000u /* up to 1 MiB; the vCPUs see it below 4 GiB, too */
+#define VMM_ROM_SIZE               0x1000u
 #define VMM_HIGH_LOAD              0x100000u
 
 /* A file in this process's memory, read-only. */
@@ -55,6 +57,9 @@ struct vmm_boot {
 
 /* Load options->kernel and so on, and set the boot processor's registers. */
 int vmm_boot_load(struct vmm *vm, uint64_t rsdp, struct viommu_error *err);
+
+/* Put into RAM what there is of a ROM: the code at the reset vector resets the machine. */
+void vmm_rom_put(struct vmm *vm);
 
 /* The loaders. `recognize` looks at the first bytes of the file only. */
 bool vmm_bzimage_recognize(const struct vmm_file *kernel);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "kvm.h"
+#include "boot.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -106,9 +107,13 @@ static int kvm_set_slots(struct vmm *vm, struct viommu_error *err)
     const struct vmm_ram *ram = &vm->ram;
     int ret = kvm_set_slot(vm, 0, 0, 0, ram->low_size, err);
 
-    if (ret)
-        return ret;
-    return kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+    if (!ret)
+        ret = kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+    /* The boot processor begins there after INIT. */
+    if (!ret)
+        ret =
+            kvm_set_slot(vm, 2, VMM_HIGH_RAM_BASE - VMM_ROM_SIZE, VMM_ROM_BASE, VMM_ROM_SIZE, err);
+    return ret;
 }
 
 int vmm_kvm_map(struct vmm *vm, uint64_t address, void *host, uint64_t size)

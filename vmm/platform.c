@@ -6,8 +6,7 @@
 #define SLEEP_TYPE_SHIFT 2
 #define SLEEP_TYPE_MASK  7u
 
-#define KEYBOARD_PULSE_RESET    0xfeu
-#define RESET_CONTROL_RESET_CPU 0x04u
+#define KEYBOARD_PULSE_RESET 0xfeu
 
 static uint64_t read_zero(void *opaque, uint64_t offset, unsigned int size)
 {

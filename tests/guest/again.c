@@ -9,8 +9,9 @@
  *   crash   the same after a panic: the kernel of kdump finds the unit translating
  *
  * FOUND is what that kernel must say of the unit that it found; see check_mode(). Every boot but
- * the last checks mode and disk alone, and leaves while the disk is written. How many there were is
- * kept on the disk, behind what the host looks at.
+ * the last checks mode and disk alone, and leaves while the disk is written and, unless another
+ * kernel inherits them, the edus are at DMA. How many boots there were is kept on the disk, behind
+ * what the host looks at.
  */
 #define _GNU_SOURCE /* O_DIRECT */
 #include "guest.h"
@@ -176,21 +177,29 @@ static void leave(const char *how)
         write_text(!strcmp(how, "crash") ? "c" : "b", "/proc/sysrq-trigger");
 }
 
-/* Comes back only when it failed. */
-void again_go(const struct step *step)
+/* The kernel that comes by kexec or after a crash; the VMM's own is there already. */
+static bool load_next(const struct step *step)
 {
     bool crash = !strcmp(step->how, "crash");
     char line[COMMAND_LINE_MAX] = "";
-    int err = 0;
+    int err;
 
+    if (!expect(next_command_line(step, line), "makes the next command line", "it cannot"))
+        return false;
+    err = load_kernel(line, crash ? KEXEC_FILE_ON_CRASH : 0);
+    return expect(!err, "loads the next kernel", "%s", strerror(-err));
+}
+
+/* Comes back only when it failed. */
+void again_go(const struct job *job, const struct step *step)
+{
     subject("%s", step->how);
-    if (crash || !strcmp(step->how, "kexec")) {
-        if (!expect(next_command_line(step, line), "makes the next command line", "it cannot"))
+    if (!strcmp(step->how, "crash") || !strcmp(step->how, "kexec")) {
+        if (!load_next(step))
             return;
-        err = load_kernel(line, crash ? KEXEC_FILE_ON_CRASH : 0);
+    } else {
+        edu_traffic_start(job);
     }
-    if (!expect(!err, "loads the next kernel", "%s", strerror(-err)))
-        return;
     if (!expect(boots_before(true) >= 0, "counts its boots", "the disk cannot be written"))
         return;
     note("leaves while the disk is written");

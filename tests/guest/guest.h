@@ -99,7 +99,7 @@ struct step {
     char how[8], check[16], iommu[24], found[12];
 };
 bool again_due(struct step *step); /* this is not the last boot; wants the disk */
-void again_go(const struct step *step);
+void again_go(const struct job *job, const struct step *step);
 
 /* The parts of the check. */
 void load_modules(void);
@@ -111,6 +111,8 @@ void check_group(const struct job *job, struct unit *unit, const char *addr);
 void check_disk(const struct job *job, struct unit *unit);
 void disk_traffic_start(void); /* writes without end, where check_disk() writes later */
 void check_edus(const struct job *job, struct unit *unit);
+/* Both edus copy by way of VFIO until the machine, or they, are no more; seen to work. */
+void edu_traffic_start(const struct job *job);
 /* Machines with more than one unit: behind= says which function is behind which. */
 void check_units(const struct job *job, struct unit *unit);
 /* After the others: devices were at work. */

@@ -37,12 +37,12 @@ static double uptime(void)
 }
 
 /* A boot that is not the last one checks less, and ends here. */
-static void go_on_if_due(void)
+static void go_on_if_due(const struct job *job)
 {
     struct step step;
 
     if (again_due(&step) && all_passed())
-        again_go(&step);
+        again_go(job, &step);
     subject("%s", "");
 }
 
@@ -51,7 +51,7 @@ static void check_without_unit(const struct job *job)
     if (job->off)
         check_off();
     check_disk(job, NULL);
-    go_on_if_due();
+    go_on_if_due(job);
 }
 
 static void check_with_unit(const struct job *job)
@@ -61,7 +61,7 @@ static void check_with_unit(const struct job *job)
     if (unit_open(&unit)) {
         check_mode(job, &unit);
         check_disk(job, &unit);
-        go_on_if_due();
+        go_on_if_due(job);
         if (job->sva)
             check_sva(job);
         else

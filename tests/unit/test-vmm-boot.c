@@ -253,6 +253,23 @@ static void every_truncation_is_harmless(void **state)
     }
 }
 
+/* What is at the reset vector writes the reset value to the reset port, and is no guest's RAM. */
+static void the_reset_vector_resets(void **state)
+{
+    static const uint8_t code[] = {0xb0, 1, 0xba, 0x02, 0x06, 0xee};
+    struct vmm_memory_entry entries[VMM_MEMORY_ENTRIES];
+    struct fixture *fixture = *state;
+    size_t count = vmm_memory_map(&fixture->machine->vm, entries), i;
+
+    vmm_rom_put(&fixture->machine->vm);
+    assert_memory_equal(ram(fixture, 0xffff0), code, sizeof(code));
+    for (i = 0; i < count && entries[i].base + entries[i].size <= 0xffff0; i++)
+        ;
+    assert_true(i < count && entries[i].base <= 0xffff0);
+    assert_int_equal(entries[i].base + entries[i].size, 0x100000);
+    assert_int_equal(entries[i].type, VMM_MEMORY_RESERVED);
+}
+
 #define WITH_FIXTURE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -261,6 +278,7 @@ int main(void)
         WITH_FIXTURE(a_bzimage_is_loaded),        WITH_FIXTURE(a_bad_bzimage_is_refused),
         WITH_FIXTURE(a_pvh_kernel_is_loaded),     WITH_FIXTURE(a_multiboot_kernel_is_loaded),
         WITH_FIXTURE(damaged_headers_do_no_harm), WITH_FIXTURE(every_truncation_is_harmless),
+        WITH_FIXTURE(the_reset_vector_resets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

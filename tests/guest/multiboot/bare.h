@@ -123,6 +123,11 @@ void planted_checks(void); /* mistakes, for a unit that sanitizes */
 /* Translates by fresh tables of three levels; a transfer through them arrives. */
 bool legacy_translation_on(void);
 
+/* ---- start.S: neither returns */
+
+void jump_to_reset_vector(void);
+void fault_thrice(void);
+
 /* ---- reset.c */
 
 void reset_checks(void);

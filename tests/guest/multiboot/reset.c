@@ -21,6 +21,10 @@
 #define IOAPIC_LEVEL    (1u << 15)
 #define IOAPIC_VECTOR_9 0x39u
 
+#define APIC_ICR_LOW  0xfee00300u
+#define APIC_ICR_HIGH 0xfee00310u
+#define APIC_INIT     0x4500u
+
 #define EDU_LIVENESS 0x04u
 #define EDU_SOURCE   0x80u
 
@@ -132,21 +136,44 @@ static const struct check mess[] = {
     {"reset: devices are in use before it", devices_are_busy, NULL},
 };
 
+static void by_acpi(void)
+{
+    outb(PORT_ACPI, 1);
+}
+
+static void by_keyboard(void)
+{
+    outb(PORT_KEYBOARD, 0xfe);
+}
+
+static void by_control(void)
+{
+    outb(PORT_CONTROL, 0x6);
+}
+
+/* To itself: the processor begins at its reset vector, memory and devices stay as they are. */
+static void by_init(void)
+{
+    write32(APIC_ICR_HIGH, 0);
+    write32(APIC_ICR_LOW, APIC_INIT);
+}
+
+static const struct {
+    const char *name;
+    void (*reset)(void);
+} ways[] = {
+    {"ACPI's register", by_acpi},     {"the keyboard controller", by_keyboard},
+    {"port CF9", by_control},         {"the reset vector in real mode", jump_to_reset_vector},
+    {"a triple fault", fault_thrice}, {"INIT", by_init},
+};
+
 static void reset_by(uint32_t way)
 {
-    switch (way % 3) {
-    case 0:
-        print("bare: resets by ACPI's register\n");
-        outb(PORT_ACPI, 1);
-        break;
-    case 1:
-        print("bare: resets by the keyboard controller\n");
-        outb(PORT_KEYBOARD, 0xfe);
-        break;
-    default:
-        print("bare: resets by port CF9\n");
-        outb(PORT_CONTROL, 0x6);
-    }
+    way %= sizeof(ways) / sizeof(ways[0]);
+    print("bare: resets by ");
+    print(ways[way].name);
+    print("\n");
+    ways[way].reset();
     for (;;)
         __asm__ volatile("hlt");
 }
