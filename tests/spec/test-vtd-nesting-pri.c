@@ -305,6 +305,79 @@ static void host_without_a_queue(void **state)
     stop(&fixture);
 }
 
+/* Attached, and to be bound by one register write. */
+static void prepare(struct fixture *fixture)
+{
+    struct assigned *assigned = &fixture->assigned;
+
+    assigned_create(assigned, NULL, UNIT);
+    assigned_attach(assigned, 0);
+    assigned_bind(assigned, 0, 0, assigned_first_stage(assigned, GUEST_IOVA, PAGE_A), GUEST_DOMAIN);
+    guest_scalable(&assigned->guest, 0, ENABLE);
+    assigned_calm(assigned);
+}
+
+/* It refuses such a table when it is allocated (the first call) or attached (the second). */
+static void host_refuses_the_queue(void **state)
+{
+    static const struct {
+        int countdown, error;
+        unsigned int allocs, attaches;
+    } rows[] = {{0, -EOPNOTSUPP, 2, 1}, {1, -ENODEV, 2, 2}, {1, -EINVAL, 2, 2}};
+    struct fixture fixture;
+    struct assigned *assigned = &fixture.assigned;
+
+    (void)state;
+    for (unsigned int i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        prepare(&fixture);
+        assigned->countdown = rows[i].countdown;
+        assigned->fail_with = rows[i].error;
+        guest_on(&assigned->guest, TTM_SCALABLE);
+        assert_true(assigned->failed);
+        assert_int_equal(assigned_calls(assigned, "hwpt_alloc"), rows[i].allocs);
+        assert_int_equal(assigned_calls(assigned, "attach"), rows[i].attaches);
+        assert_int_equal(assigned_stats(assigned).nested_bind_failures, 0);
+        assert_int_equal(assigned_census(assigned).nested_hwpts, 1);
+        assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
+        assert_int_equal(ask(&fixture, 0x7000, PLAIN, 1, R, true), -EOPNOTSUPP);
+        /* Nor is it tried for the next table. */
+        assigned_calm(assigned);
+        assigned_bind(assigned, 0, 5, assigned_first_stage(assigned, GUEST_IOVA, PAGE_B), 7);
+        assigned_pasid_cache(assigned, PASID_ONE, 7, 5);
+        assert_int_equal(assigned_calls(assigned, "hwpt_alloc"), 1);
+        assigned_arrives_pasid(assigned, 0, 5, GUEST_IOVA, PAGE_B);
+        assigned_detach(assigned, 0);
+        assert_int_equal(assigned_census(assigned).fault_queues, 0);
+        stop(&fixture);
+    }
+}
+
+/* What fails for another reason fails; when the host is well again, page requests are, too. */
+static void host_refuses_everything(void **state)
+{
+    static const int errors[] = {-EIO, -ENOMEM, -EOPNOTSUPP};
+    struct fixture fixture;
+    struct assigned *assigned = &fixture.assigned;
+
+    (void)state;
+    for (unsigned int i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        prepare(&fixture);
+        assigned->fail_calls = 1u << VIOMMU_HOST_CALL_HWPT_ALLOC;
+        assigned->fail_with = errors[i];
+        guest_on(&assigned->guest, TTM_SCALABLE);
+        assert_int_equal(assigned_calls(assigned, "hwpt_alloc"), errors[i] == -EOPNOTSUPP ? 2 : 1);
+        assert_int_equal(assigned_stats(assigned).nested_bind_failures, 1);
+        assigned_told(assigned, 0, PASID_INVALID);
+        assigned_calm(assigned);
+        assigned_pasid_cache(assigned, PASID_GLOBAL, 0, 0);
+        assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
+        write64(machine_of(&fixture), VTD_PQA, PRQ);
+        assert_int_equal(ask(&fixture, 0x7000, PLAIN, 1, R, true), 0);
+        assert_int_equal(forward(&fixture), 1);
+        stop(&fixture);
+    }
+}
+
 /* Failing reads and answers leave the guest as it was. */
 static void host_fails(void **state)
 {
@@ -360,6 +433,85 @@ static void device_tlb_is_the_hosts(void **state)
     stop(&fixture);
 }
 
+/* What the device TLB of host device 0 was told, and whether a wait was over then. */
+struct listener {
+    struct machine *machine;
+    unsigned int told;
+    bool late;
+    struct viommu_pci_tlb_invalidation last;
+};
+
+#define NOT_YET 0x0badu /* no wait writes this status */
+
+static int listen_to(void *opaque, const struct viommu_pci_tlb_invalidation *what)
+{
+    struct listener *listener = opaque;
+
+    listener->told++;
+    listener->last = *what;
+    listener->late = load32(listener->machine, ASSIGNED_STATUS) != NOT_YET;
+    return 0;
+}
+
+static void start_listening(struct listener *listener, struct assigned *assigned)
+{
+    static const struct viommu_pci_ats_ops ops = {.size = sizeof(ops), .invalidate = listen_to};
+
+    *listener = (struct listener){.machine = &assigned->guest.machine};
+    assert_int_equal(viommu_soft_device_set_ats(assigned->soft[0], &ops, listener, NULL), 0);
+    store64(listener->machine, ASSIGNED_STATUS, NOT_YET);
+}
+
+static void heard(struct listener *listener, uint32_t pasid, uint64_t address, uint64_t length)
+{
+    assert_true(listener->told > 0);
+    assert_false(listener->late);
+    assert_int_equal(listener->last.pasid, pasid);
+    assert_int_equal(listener->last.address, address);
+    assert_int_equal(listener->last.length, length);
+    listener->told = 0;
+    store64(listener->machine, ASSIGNED_STATUS, NOT_YET);
+}
+
+/* The host tells the device before the guest's wait is over: pages, and the end of a PASID. */
+static void device_tlb_hears_in_time(void **state)
+{
+    struct listener listener;
+    struct fixture fixture;
+    struct assigned *assigned = &fixture.assigned;
+
+    (void)state;
+    start(&fixture, NULL);
+    start_listening(&listener, assigned);
+    assigned_piotlb(assigned, PIOTLB_PAGES, GUEST_DOMAIN, 5, GUEST_IOVA, 0);
+    heard(&listener, 5, GUEST_IOVA, 4096);
+    assigned_piotlb(assigned, PIOTLB_PAGES, GUEST_DOMAIN, 6, GUEST_IOVA, 0);
+    assert_int_equal(listener.told, 0); /* another PASID's */
+    store64(&assigned->guest.machine, ASSIGNED_STATUS, NOT_YET);
+    store64(&assigned->guest.machine, GUEST_PASIDS + 5 * 64, 0);
+    assigned_pasid_cache(assigned, PASID_ONE, GUEST_DOMAIN, 5);
+    heard(&listener, 5, 0, 0);
+    viommu_soft_device_unset_ats(assigned->soft[0]);
+    stop(&fixture);
+}
+
+/* The same where the host mirrors the guest's second stage. */
+static void device_tlb_hears_of_a_mirror(void **state)
+{
+    struct listener listener;
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = assigned_start_shadowed(&assigned, "device-iotlb=on");
+    start_listening(&listener, &assigned);
+    assigned_set_page(&assigned, root, 4, 0);
+    assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, GUEST_IOVA, 0);
+    heard(&listener, 0, GUEST_IOVA, 4096); /* after that of requests without PASID */
+    viommu_soft_device_unset_ats(assigned.soft[0]);
+    assigned_destroy(&assigned);
+}
+
 static const struct spec_rule rules[] = {
     {"VTD-7.4-810", "7.4.1",
      "Page requests of an assigned device are put into the guest's queue with event, as groups.",
@@ -380,12 +532,24 @@ static const struct spec_rule rules[] = {
      nothing_is_left},
     {"VTD-7.4-813", "7.4.1", "A host without fault queues leaves the device as it is without PRI.",
      host_without_a_queue},
+    {"VTD-7.4-816", "7.4.1",
+     "A host that takes no table with a fault queue gets one without; page requests stay away.",
+     host_refuses_the_queue},
+    {"VTD-7.4-817", "7.4.1",
+     "When it takes none at all the device is blocked, and page requests come once it does.",
+     host_refuses_everything},
     {"VTD-7.4-814", "7.4.1", "Failures of the host's fault queue harm nothing else.", host_fails},
     {"VTD-7.4-815", "7.4.1", "Without ECAP.PRS no fault queue is made.", not_configured},
     {"VTD-6.5.2.5-810", "6.5.2.5",
      "Device-TLB invalidations of an assigned device are done: its host invalidates with the "
      "table.",
      device_tlb_is_the_hosts},
+    {"VTD-6.5.2.5-811", "6.5.2.5",
+     "The device TLB of an assigned device has forgotten what the guest invalidates when its wait "
+     "is over.",
+     device_tlb_hears_in_time},
+    {"VTD-6.5.2.5-812", "6.5.2.5", "So it has where the guest's second stage is mirrored.",
+     device_tlb_hears_of_a_mirror},
 };
 
 int main(int argc, char **argv)

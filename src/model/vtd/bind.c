@@ -380,8 +380,8 @@ static void attached(struct nest_binding *binding, const struct nest_wish *wish,
 }
 
 /* Make the new, attach it, and only then let go of the old. On failure nothing has changed. */
-static int try_bind(struct nest_binding *binding, const struct nest_wish *wish,
-                    struct viommu_error *error)
+static int bind_once(struct nest_binding *binding, const struct nest_wish *wish,
+                     struct viommu_error *error)
 {
     struct vtd_assigned *assigned = binding->assigned;
     struct nest_target target;
@@ -400,6 +400,30 @@ static int try_bind(struct nest_binding *binding, const struct nest_wish *wish,
     else
         attached(binding, wish, &target);
     return ret;
+}
+
+/*
+ * Hosts may have fault queues and yet refuse a table that delivers to one: Linux does so when the
+ * table is allocated, or when it is attached. Of the two errors, the first one tells more.
+ */
+static int try_bind(struct nest_binding *binding, const struct nest_wish *wish,
+                    struct viommu_error *error)
+{
+    struct vtd_assigned *assigned = binding->assigned;
+    struct viommu_error second;
+    int ret = bind_once(binding, wish, error);
+
+    if (wish->state != NEST_BOUND || !nest_requests_queue(assigned) ||
+        (ret != -EOPNOTSUPP && ret != -ENODEV && ret != -EINVAL))
+        return ret;
+    nest_requests_suspend(assigned, true);
+    if (bind_once(binding, wish, &second)) {
+        nest_requests_suspend(assigned, false);
+        return ret;
+    }
+    log_message(&assigned->vtd->options.log, VIOMMU_LOG_WARNING,
+                "%s: its page requests do not reach the guest: %s", assigned->name, error->message);
+    return 0;
 }
 
 static void rebind(struct nest_binding *binding, const struct nest_wish *wish)

@@ -26,6 +26,7 @@ struct outstanding {
 
 struct nest_requests {
     uint32_t queue_id;
+    bool suspended;
     unsigned int count;
     struct outstanding groups[GROUPS_MAX];
 };
@@ -98,7 +99,12 @@ void nest_requests_close(struct vtd_assigned *assigned)
 
 uint32_t nest_requests_queue(const struct vtd_assigned *assigned)
 {
-    return assigned->requests ? assigned->requests->queue_id : 0;
+    return assigned->requests && !assigned->requests->suspended ? assigned->requests->queue_id : 0;
+}
+
+void nest_requests_suspend(struct vtd_assigned *assigned, bool suspended)
+{
+    assigned->requests->suspended = suspended;
 }
 
 void nest_requests_forget(struct vtd_assigned *assigned, uint32_t pasid)
