@@ -8,20 +8,23 @@
 /* VT-d 5.0, 11.4.2 (CAP, register 0) and 11.4.3 (ECAP, register 1). */
 #define VTD_PASID    40
 #define VTD_IR       3
+#define VTD_SMTS     43
+#define VTD_SSADS    45
+#define VTD_SSTS     46
 #define VTD_PSS(e)   ((unsigned int)(e >> 35) & 31)
 #define VTD_MGAW(c)  ((unsigned int)(c >> 16) & 63)
 #define VTD_SAGAW(c) ((unsigned int)(c >> 8) & 31)
 
 static const struct ability vtd_abilities[] = {
-    {"scalable_mode", "scalable mode", 1, 43},
+    {"scalable_mode", "scalable mode", 1, VTD_SMTS},
     {"first_stage", "first stage", 1, 47},
-    {"second_stage", "second stage in scalable mode", 1, 46},
+    {"second_stage", "second stage in scalable mode", 1, VTD_SSTS},
     {"nesting", "nested translation", 1, 26},
     {"five_level", "first stage of 5 levels", 0, 60},
     {"first_stage_1g", "first-stage pages of 1 GiB", 0, 56},
     {"second_stage_2m", "second-stage pages of 2 MiB", 0, 34},
     {"second_stage_1g", "second-stage pages of 1 GiB", 0, 35},
-    {"dirty_tracking", "accessed and dirty bits in the second stage", 1, 45},
+    {"dirty_tracking", "accessed and dirty bits in the second stage", 1, VTD_SSADS},
     {"pasid", "PASIDs", 1, VTD_PASID},
     {"device_tlbs", "device TLBs (ATS)", 1, 2},
     {"page_requests", "page requests (PRI)", 1, 29},
@@ -44,6 +47,7 @@ static const struct ability vtd_abilities[] = {
 
 /* AMD IOMMU 3.08, 3.4.10: extended feature register. */
 #define AMD_GUEST_TABLES 4
+#define AMD_HDSUP        52
 #define AMD_HATS(e)      ((unsigned int)(e >> 10) & 3)
 #define AMD_PASMAX(e)    ((unsigned int)(e >> 32) & 31)
 
@@ -52,13 +56,18 @@ static const struct ability amd_abilities[] = {
     {"page_requests", "page requests (PRI)", 0, 1},
     {"guest_io", "guest I/O protection", 0, 48},
     {"accessed_bits", "accessed bits", 0, 49},
-    {"dirty_tracking", "dirty bits", 0, 52},
+    {"dirty_tracking", "dirty bits", 0, AMD_HDSUP},
     {"x2apic", "x2APIC", 0, 2},
     {"posted_interrupts", "posted interrupts (virtual APIC)", 0, 7},
     {"no_execute", "no-execute", 0, 3},
     {"prefetch", "prefetch", 0, 0},
     {"secure_nested_paging", "secure nested paging (SNP)", 0, 63},
 };
+
+static bool has(const struct viommu_host_hw_info *info, unsigned int index, unsigned int bit)
+{
+    return info->registers[index] >> bit & 1;
+}
 
 const struct ability *abilities_of(enum viommu_host_iommu type, size_t *count)
 {
@@ -76,7 +85,7 @@ const struct ability *abilities_of(enum viommu_host_iommu type, size_t *count)
 
 bool ability_has(const struct ability *ability, const struct viommu_host_hw_info *info)
 {
-    return info->registers[ability->index] >> ability->bit & 1;
+    return has(info, ability->index, ability->bit);
 }
 
 unsigned int abilities_address_bits(const struct viommu_host_hw_info *info)
@@ -94,18 +103,23 @@ unsigned int abilities_address_bits(const struct viommu_host_hw_info *info)
 
 unsigned int abilities_pasid_bits(const struct viommu_host_hw_info *info)
 {
-    const uint64_t *registers = info->registers;
-
-    if (info->type == VIOMMU_HOST_IOMMU_VTD && registers[1] >> VTD_PASID & 1)
-        return VTD_PSS(registers[1]) + 1;
-    if (info->type == VIOMMU_HOST_IOMMU_AMD && registers[0] >> AMD_GUEST_TABLES & 1)
-        return AMD_PASMAX(registers[0]) + 1;
+    if (info->type == VIOMMU_HOST_IOMMU_VTD && has(info, 1, VTD_PASID))
+        return VTD_PSS(info->registers[1]) + 1;
+    if (info->type == VIOMMU_HOST_IOMMU_AMD && has(info, 0, AMD_GUEST_TABLES))
+        return AMD_PASMAX(info->registers[0]) + 1;
     return 0;
+}
+
+bool abilities_track_dirty(const struct viommu_host_hw_info *info)
+{
+    if (info->type == VIOMMU_HOST_IOMMU_VTD)
+        return has(info, 1, VTD_SMTS) && has(info, 1, VTD_SSADS) && has(info, 1, VTD_SSTS);
+    return info->type == VIOMMU_HOST_IOMMU_AMD && has(info, 0, AMD_HDSUP);
 }
 
 bool abilities_remaps_interrupts(const struct viommu_host_hw_info *info)
 {
-    return info->type != VIOMMU_HOST_IOMMU_VTD || info->registers[1] >> VTD_IR & 1;
+    return info->type != VIOMMU_HOST_IOMMU_VTD || has(info, 1, VTD_IR);
 }
 
 void abilities_describe(const struct viommu_host_hw_info *info, char *text, size_t size)

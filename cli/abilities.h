@@ -24,6 +24,9 @@ bool ability_has(const struct ability *ability, const struct viommu_host_hw_info
 unsigned int abilities_address_bits(const struct viommu_host_hw_info *info);
 unsigned int abilities_pasid_bits(const struct viommu_host_hw_info *info);
 
+/* Whether second-stage tables tell what was written, without which nothing is migrated. */
+bool abilities_track_dirty(const struct viommu_host_hw_info *info);
+
 /* Whether it remaps interrupts, without which the kernel gives no device away. */
 bool abilities_remaps_interrupts(const struct viommu_host_hw_info *info);
 

@@ -10,5 +10,6 @@
 int cli_run(int argc, char **argv);
 int cli_demo(int argc, char **argv);
 int cli_host(int argc, char **argv);
+int cli_check(int argc, char **argv);
 
 #endif

@@ -2,6 +2,7 @@
 /* `viommu host`: what this machine has, what it can do, and whether a guest can nest here. */
 #include "host.h"
 #include "cli.h"
+#include "device_name.h"
 #include "host_json.h"
 #include "options.h"
 #include "tree.h"
@@ -10,51 +11,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEVICES_MAX 64u
-
 struct host_arguments {
     const char *root;
-    char names[DEVICES_MAX][16];
-    const char *devices[DEVICES_MAX];
-    size_t device_count;
+    struct device_names devices;
     bool json, help;
 };
-
-/* "0000:3a:00.0", or without the segment. */
-static bool parse_name(const char *text, char *name, size_t size)
-{
-    unsigned int segment = 0, bus, device, function;
-    int end = 0;
-
-    if (text[strspn(text, "0123456789abcdefABCDEF:.")])
-        return false;
-    if (sscanf(text, "%5x:%2x:%2x.%1x%n", &segment, &bus, &device, &function, &end) != 4 ||
-        text[end]) {
-        segment = 0;
-        end = 0;
-        if (sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end) != 3 || text[end])
-            return false;
-    }
-    if (device > 31 || function > 7)
-        return false;
-    return snprintf(name, size, "%04x:%02x:%02x.%x", segment, bus, device, function) < (int)size;
-}
 
 static int add_device(void *opaque, const char *text, struct viommu_error *err)
 {
     struct host_arguments *arguments = opaque;
-    char *name;
 
-    if (arguments->device_count == DEVICES_MAX)
-        return vmm_fail(err, EINVAL, "more than %u times --device; ask in several calls",
-                        DEVICES_MAX);
-    name = arguments->names[arguments->device_count];
-    if (!parse_name(text, name, sizeof(arguments->names[0])))
-        return vmm_fail(err, EINVAL,
-                        "--device takes SEGMENT:BUS:DEVICE.FUNCTION as 0000:3a:00.0, not '%s'",
-                        text);
-    arguments->devices[arguments->device_count++] = name;
-    return 0;
+    return device_names_add(&arguments->devices, text, err);
 }
 
 static const struct cli_option host_options[] = {
@@ -105,11 +72,11 @@ int host_read(struct host *host, const char *root, struct viommu_error *err)
 static int check_names(const struct host *host, const struct host_arguments *arguments,
                        struct viommu_error *err)
 {
-    for (size_t i = 0; i < arguments->device_count; i++) {
-        if (!host_find_device(host, arguments->devices[i]))
+    for (size_t i = 0; i < arguments->devices.count; i++) {
+        if (!host_find_device(host, arguments->devices.list[i]))
             return vmm_fail(err, ENODEV,
                             "there is no PCI device %s; 'viommu host' lists those that there are",
-                            arguments->devices[i]);
+                            arguments->devices.list[i]);
     }
     return 0;
 }
@@ -122,11 +89,11 @@ static int tell(struct host *host, const struct host_arguments *arguments, struc
         ret = check_names(host, arguments, err);
     if (ret)
         return ret;
-    if (host_judge(host, arguments->devices, arguments->device_count))
+    if (host_judge(host, arguments->devices.list, arguments->devices.count))
         return vmm_fail(err, ENOMEM, "no memory for what the host lacks");
     if (arguments->json)
         return host_json_write(host, err);
-    host_print(host, arguments->devices, arguments->device_count);
+    host_print(host, arguments->devices.list, arguments->devices.count);
     return 0;
 }
 
@@ -149,7 +116,7 @@ int cli_host(int argc, char **argv)
     ret = tell(&host, &arguments, &err);
     if (ret)
         cli_complain(&host_command, &err);
-    refused = arguments.device_count && host_can(&host, true) == ANSWER_NO;
+    refused = arguments.devices.count && host_can(&host, true) == ANSWER_NO;
     host_free(&host);
     return ret || refused ? 1 : 0;
 }

@@ -1,28 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "abilities.h"
 #include "host_json.h"
-#include "vmm.h"
-#include <errno.h>
+#include "json.h"
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdio.h>
 
 /* What fails for want of memory is NULL, and json_pack() with it, up to the whole. */
-
-/* An array of `count` members of `size` bytes, each made into an object. */
-static json_t *array_of(const void *members, size_t count, size_t size,
-                        json_t *(*object)(const void *member))
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; array && i < count; i++) {
-        if (json_array_append_new(array, object((const char *)members + i * size))) {
-            json_decref(array);
-            array = NULL;
-        }
-    }
-    return array;
-}
 
 static json_t *hex(uint64_t value)
 {
@@ -99,7 +81,7 @@ static json_t *group_object(const void *member)
     return json_pack(
         "{s:i, s:o, s:o}", "number", group->number, "type", text_or_null(group->type),
         "reserved_regions",
-        array_of(group->regions, group->region_count, sizeof(*group->regions), region_object));
+        json_array_of(group->regions, group->region_count, sizeof(*group->regions), region_object));
 }
 
 static json_t *device_object(const void *member)
@@ -134,9 +116,10 @@ static json_t *kernel_object(const struct host *host)
 
 static json_t *verdict_object(const struct host *host)
 {
-    return json_pack("{s:o, s:o, s:o}", "nesting", answer(host_can(host, true)), "assignment",
-                     answer(host_can(host, false)), "missing",
-                     array_of(host->lacks, host->lack_count, sizeof(*host->lacks), lack_object));
+    return json_pack(
+        "{s:o, s:o, s:o}", "nesting", answer(host_can(host, true)), "assignment",
+        answer(host_can(host, false)), "missing",
+        json_array_of(host->lacks, host->lack_count, sizeof(*host->lacks), lack_object));
 }
 
 static json_t *host_object(const struct host *host)
@@ -145,22 +128,15 @@ static json_t *host_object(const struct host *host)
         "{s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "schema", HOST_SCHEMA, "version",
         HOST_SCHEMA_VERSION, "name", host->name, "kernel", kernel_object(host), "memory_lock_limit",
         host->memlock_unlimited ? json_null() : json_integer((json_int_t)host->memlock), "iommus",
-        array_of(host->iommus, host->iommu_count, sizeof(*host->iommus), iommu_object), "groups",
-        array_of(host->groups, host->group_count, sizeof(*host->groups), group_object), "devices",
-        array_of(host->devices, host->device_count, sizeof(*host->devices), device_object),
+        json_array_of(host->iommus, host->iommu_count, sizeof(*host->iommus), iommu_object),
+        "groups",
+        json_array_of(host->groups, host->group_count, sizeof(*host->groups), group_object),
+        "devices",
+        json_array_of(host->devices, host->device_count, sizeof(*host->devices), device_object),
         "verdict", verdict_object(host));
 }
 
 int host_json_write(const struct host *host, struct viommu_error *err)
 {
-    json_t *object = host_object(host);
-    int ret;
-
-    if (!object)
-        return vmm_fail(err, ENOMEM, "no memory for the host profile");
-    ret = json_dumpf(object, stdout, JSON_INDENT(2));
-    json_decref(object);
-    if (ret || putchar('\n') < 0 || fflush(stdout))
-        return vmm_fail(err, EIO, "the host profile could not be written");
-    return 0;
+    return json_print(host_object(host), err);
 }

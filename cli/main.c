@@ -11,6 +11,7 @@ static const struct {
 } commands[] = {
     {"run", cli_run, "run a guest behind a virtual IOMMU, on KVM"},
     {"host", cli_host, "tell what the IOMMUs of this machine can do, and what they lack"},
+    {"check", cli_check, "compare a configuration with hosts"},
     {"demo", cli_demo, "tell the nested story on the simulated host"},
 };
 

@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "device.h"
 #include "options.h"
+#include "profile.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
@@ -137,7 +138,9 @@ static void print_help(void)
            "                         without scope\n"
            "  node=N                 NUMA node that it is near to\n"
            "\nKeys of --host soft:\n"
-           "  profile=NAME, cache=hoard|none, iommus=N (1 if not given)\n");
+           "  profile=NAME, cache=hoard|none, iommus=N (1 if not given)\n"
+           "  profile=FILE[,profile-iommu=NAME]: what 'viommu host --json' wrote, and which IOMMU\n"
+           "                         of it, when they differ\n");
     printf("\nDevices:\n");
     for (kind = vmm_device_kinds; kind->name; kind++)
         printf("  %s%s%s\n", kind->name, *kind->arguments ? "," : "", kind->arguments);
@@ -163,6 +166,7 @@ int cli_run(int argc, char **argv)
     struct viommu_error err;
     int code;
 
+    arguments.options.read_profile = profile_read_info;
     arguments.options.devices = arguments.devices;
     arguments.options.viommus = arguments.viommus;
     if (parse(argc, argv, &arguments, &err)) {

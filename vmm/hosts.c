@@ -24,25 +24,58 @@ static int parse_cache(const char *text, enum viommu_soft_cache *cache, struct v
     return 0;
 }
 
+/* A name has neither; what has one of them is a file. */
+static bool is_file(const char *profile)
+{
+    size_t length = strlen(profile);
+
+    return strchr(profile, '/') || (length > 5 && !strcmp(profile + length - 5, ".json"));
+}
+
+/* profile=NAME of a built-in one, or profile=FILE[,profile-iommu=NAME]. */
+static int take_profile(const struct vmm *vm, const char *profile, const char *iommu,
+                        struct viommu_soft_options *options, struct viommu_host_hw_info *info,
+                        struct viommu_error *err)
+{
+    if (!profile || !is_file(profile)) {
+        options->profile = profile;
+        return iommu ? vmm_fail(err, EINVAL,
+                                "--host soft: profile-iommu=%s is of a profile in a file; add "
+                                "profile=FILE",
+                                iommu)
+                     : 0;
+    }
+    if (!vm->options->read_profile)
+        return vmm_fail(err, ENOTSUP,
+                        "--host soft: profile=%s is a file, which cannot be read here", profile);
+    options->custom = info;
+    return vm->options->read_profile(profile, iommu, info, err);
+}
+
 static int create_soft(struct vmm *vm, const char *text, const struct viommu_log *log,
                        struct viommu_error *err)
 {
     struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
-    struct vmm_key keys[] = {{"profile", NULL}, {"cache", NULL}, {"iommus", NULL}, {NULL, NULL}};
+    struct viommu_host_hw_info info = {.size = sizeof(info)};
+    struct vmm_key keys[] = {{"profile", NULL},
+                             {"profile-iommu", NULL},
+                             {"cache", NULL},
+                             {"iommus", NULL},
+                             {NULL, NULL}};
     uint64_t iommus = 1;
     int ret;
 
     ret = vmm_keys_parse("--host soft", text, keys, err);
     if (!ret)
-        ret = parse_cache(keys[1].value, &options.cache, err);
+        ret = parse_cache(keys[2].value, &options.cache, err);
     if (!ret)
-        ret = vmm_key_number("--host soft", &keys[2], 1, HOST_IOMMUS_MAX, &iommus, err);
+        ret = vmm_key_number("--host soft", &keys[3], 1, HOST_IOMMUS_MAX, &iommus, err);
+    if (!ret)
+        ret = take_profile(vm, keys[0].value, keys[1].value, &options, &info, err);
     vm->host_iommus = (unsigned int)iommus;
-    if (!ret) {
-        options.profile = keys[0].value;
-        options.log = *log;
+    options.log = *log;
+    if (!ret)
         ret = viommu_soft_create(&vm->host, &options, err);
-    }
     vmm_keys_free(keys);
     return ret;
 }

@@ -25,6 +25,7 @@
 struct viommu_assign;
 struct viommu_dma_space;
 struct viommu_host;
+struct viommu_host_hw_info;
 struct viommu_memory;
 struct viommu_pci;
 struct viommu_pci_bus;
@@ -56,6 +57,13 @@ struct vmm_serial;
 #define VMM_SEGMENTS_MAX 4u /* PCI segments, each with one root bus, number 0 */
 #define VMM_UNITS_MAX    8u
 
+/*
+ * Reads what an IOMMU of a host can do out of a profile in a file. `iommu` is its name, NULL: any,
+ * when all are alike. -EINVAL, -ENOTSUP, or the errno of reading.
+ */
+typedef int vmm_profile_fn(const char *file, const char *iommu, struct viommu_host_hw_info *info,
+                           struct viommu_error *err);
+
 /* As given by the user; strings outlive the machine. */
 struct vmm_options {
     const char *kernel;
@@ -65,7 +73,8 @@ struct vmm_options {
     unsigned int cpus;
     const char *const *viommus; /* each "vtd,key=value,..." */
     size_t viommu_count;
-    const char *host; /* "soft,profile=NAME", NULL: no host */
+    const char *host;             /* "soft,profile=NAME", NULL: no host */
+    vmm_profile_fn *read_profile; /* for profile=FILE; NULL: there are built-in ones alone */
     const char *const *devices;
     size_t device_count;
     bool no_reboot;

@@ -151,3 +151,17 @@ MACHINE = [
     Refusal(RUN + EDU + "no-1g", ["CAP.FS1GP=0", "1g=off"]),
     Refusal(RUN + EDU + "amd-zen4", ["no VT-d", "first-stage=off"]),
 ]
+
+# The same, of hosts in files; for builds that read JSON.
+PROFILES = [
+    Refusal(RUN + EDU + "{no-nesting-host}", ["host server dmar0 does not keep", "ECAP.NEST=0 (first-stage=off,second-stage=on)"]),
+    Refusal(RUN + EDU + "{mixed-host}", ["{mixed-host}", "IOMMUs that differ", "profile-iommu=dmar0, or =dmar1"]),
+    Refusal(RUN + EDU + "{mixed-host},profile-iommu=dmar1", ["host server dmar1", "ECAP.NEST=0"]),
+    Refusal(RUN + EDU + "{mixed-host},profile-iommu=dmar2", ["{mixed-host}", "no IOMMU dmar2", "its 2 is dmar0"]),
+    Refusal(RUN + EDU + "{bare-host}", ["{bare-host}", "has no IOMMU"]),
+    Refusal(RUN + EDU + "{dark-host}", ["{dark-host}", "no registers of IOMMU dmar0"]),
+    Refusal(RUN + EDU + "{missing}", ["{missing}", "No such file"]),
+    Refusal(RUN + EDU + "{text}", ["{text}", "no JSON"]),
+    Refusal(RUN + EDU + "{folder}", ["{folder}", "directory"]),
+    Refusal(RUN + EDU + "no-1g,profile-iommu=dmar0", ["profile-iommu=dmar0", "profile=FILE"]),
+]
