@@ -182,6 +182,8 @@ static const struct vmm_counter viommu_counters[] = {
     VMM_COUNTER(struct viommu_stats, interrupts_remapped),
     VMM_COUNTER(struct viommu_stats, interrupts_posted),
     VMM_COUNTER(struct viommu_stats, interrupts_blocked),
+    VMM_COUNTER(struct viommu_stats, translation_enables),
+    VMM_COUNTER(struct viommu_stats, remapping_enables),
 };
 
 #define VIOMMU_COUNTERS (sizeof(viommu_counters) / sizeof(viommu_counters[0]))

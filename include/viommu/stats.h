@@ -41,6 +41,9 @@ struct viommu_stats {
     uint64_t page_requests;            /**< put into the guest's page request queue */
     uint64_t page_requests_refused;    /**< not put there: blocked, or no room */
     uint64_t page_responses;           /**< from the guest to devices */
+
+    uint64_t translation_enables; /**< the guest switched translation on, which was off */
+    uint64_t remapping_enables;   /**< the same of interrupt remapping */
 };
 
 #ifdef __cplusplus

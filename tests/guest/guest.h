@@ -111,8 +111,10 @@ void check_group(const struct job *job, struct unit *unit, const char *addr);
 void check_disk(const struct job *job, struct unit *unit);
 void disk_traffic_start(void); /* writes without end, where check_disk() writes later */
 void check_edus(const struct job *job, struct unit *unit);
-/* Both edus copy by way of VFIO until the machine, or they, are no more; seen to work. */
+/* Both edus copy by way of VFIO, without end; seen to arrive at the start and before the end. */
 void edu_traffic_start(const struct job *job);
+void edu_traffic_stop(void);
+void check_suspend(const struct job *job, struct unit *unit);
 /* Machines with more than one unit: behind= says which function is behind which. */
 void check_units(const struct job *job, struct unit *unit);
 /* After the others: devices were at work. */

@@ -62,6 +62,7 @@ static void check_with_unit(const struct job *job)
         check_mode(job, &unit);
         check_disk(job, &unit);
         go_on_if_due(job);
+        check_suspend(job, &unit);
         if (job->sva)
             check_sva(job);
         else

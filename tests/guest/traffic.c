@@ -1,62 +1,80 @@
 /* SPDX-License-Identifier: MIT */
-/* DMA by the edus that goes on while something happens to the machine. */
+/* DMA by the edus that goes on, in processes of their own, while something happens. */
 #include "edu.h"
 #include "edu_check.h"
 #include "guest.h"
 
-#include <poll.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define SEED 110
+#define EDUS     2
+#define PATIENCE 10000 /* ms */
+#define SEED     110
 
-/* One round through the device and back, to see that it does arrive. */
-static bool goes_round(const struct vfio_function *fn, uint8_t *memory)
+static struct worker {
+    const char *addr;
+    pid_t pid;
+    volatile uint64_t *rounds; /* through the device and back, so far; the process writes it */
+} workers[EDUS];
+static unsigned worker_count;
+
+/* A round with another pattern each time; false when it does not arrive. */
+static bool goes_round(const struct vfio_function *fn, uint8_t *memory, uint64_t round)
 {
-    pattern_fill(memory, EDU_CHUNK, SEED, 0);
+    pattern_fill(memory, EDU_CHUNK, SEED + round, 0);
     return edu_from_memory(fn, EDU_IOVA, 0, EDU_CHUNK) &&
            edu_to_memory(fn, EDU_IOVA + BUF_SIZE / 2, 0, EDU_CHUNK) &&
-           pattern_matches(memory + BUF_SIZE / 2, EDU_CHUNK, SEED, 0);
+           pattern_matches(memory + BUF_SIZE / 2, EDU_CHUNK, SEED + round, 0);
 }
 
-/* Says so in the pipe when data arrives, and goes on while the device answers. */
-static void work(const char *addr, int pipe)
+static void work(const struct worker *worker)
 {
     struct vfio_function fn = {.group = -1};
     int container = -1;
     uint8_t *memory = mmap(NULL, BUF_SIZE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
-    if (memory == MAP_FAILED || vfio_bind(addr) || vfio_open(&fn, addr, &container) ||
-        vfio_map(container, EDU_IOVA, memory, BUF_SIZE, VFIO_READ | VFIO_WRITE) ||
-        !goes_round(&fn, memory) || write(pipe, "", 1) != 1)
+    if (memory == MAP_FAILED || vfio_open(&fn, worker->addr, &container) ||
+        vfio_map(container, EDU_IOVA, memory, BUF_SIZE, VFIO_READ | VFIO_WRITE))
         return;
-    while (edu_to_memory(&fn, EDU_IOVA, 0, EDU_CHUNK))
-        continue;
+    while (goes_round(&fn, memory, *worker->rounds))
+        ++*worker->rounds;
+}
+
+static bool worker_advances(const struct worker *worker)
+{
+    uint64_t before = *worker->rounds;
+
+    for (int waited = 0; waited < PATIENCE && *worker->rounds < before + 2; waited += 10)
+        sleep_ms(10);
+    return *worker->rounds >= before + 2;
 }
 
 static void start(const char *addr)
 {
-    struct pollfd end;
-    char byte, what[64];
-    int pipes[2];
+    struct worker *worker = &workers[worker_count];
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int err = vfio_bind(addr);
+    char what[64];
 
-    fflush(stdout);
-    if (!need(!pipe(pipes), "makes a pipe", "it cannot"))
+    if (!need(page != MAP_FAILED, "gets memory", strerror(errno)) ||
+        !need(!err, "vfio-pci takes the function", strerror(-err)))
         return;
-    if (fork() == 0) {
-        close(pipes[0]);
-        work(addr, pipes[1]);
+    *worker = (struct worker){.addr = addr, .rounds = page};
+    fflush(stdout);
+    worker->pid = fork();
+    if (worker->pid == 0) {
+        work(worker);
         _exit(0);
     }
-    close(pipes[1]);
-    end = (struct pollfd){.fd = pipes[0], .events = POLLIN};
+    worker_count++;
     snprintf(what, sizeof(what), "the edu %s is at DMA, without end", addr);
-    expect(poll(&end, 1, 10000) == 1 && read(pipes[0], &byte, 1) == 1, what,
-           "no data arrived in 10 s");
-    close(pipes[0]);
+    expect(worker_advances(worker), what, "no data arrived");
 }
 
 void edu_traffic_start(const struct job *job)
@@ -65,4 +83,23 @@ void edu_traffic_start(const struct job *job)
         start(job->emulated_edu);
     if (job->assigned_edu)
         start(job->assigned_edu);
+}
+
+void edu_traffic_stop(void)
+{
+    char what[64];
+
+    for (; worker_count; worker_count--) {
+        struct worker *worker = &workers[worker_count - 1];
+        int err;
+
+        snprintf(what, sizeof(what), "the edu %s is still at DMA", worker->addr);
+        expect(worker_advances(worker), what, "no more data arrives after %llu rounds",
+               (unsigned long long)*worker->rounds);
+        kill(worker->pid, SIGKILL);
+        waitpid(worker->pid, NULL, 0);
+        err = vfio_unbind(worker->addr);
+        need(!err, "vfio-pci gives the function back", strerror(-err));
+        munmap((void *)worker->rounds, 4096);
+    }
 }

@@ -111,14 +111,24 @@ static void all_arrive(struct traffic *traffic, uint64_t page)
         guest_arrives(&traffic->assigned.guest, &dma, page);
 }
 
+static uint64_t translation_enables(struct machine *machine)
+{
+    struct viommu_stats stats = {.size = sizeof(stats)};
+
+    viommu_get_stats(machine->viommu, &stats);
+    return stats.translation_enables;
+}
+
 /* Suspend-to-idle keeps the unit's power; in S3 it is lost, and all registers with it. */
 static void suspend_and_resume(enum traffic_mode mode, bool power_is_lost)
 {
     struct traffic traffic;
     struct machine *machine = &traffic.assigned.guest.machine;
+    uint64_t enables;
     struct saved saved;
 
     traffic_create(&traffic, mode);
+    enables = translation_enables(machine);
     stop_all(&traffic);
     write32(machine, VTD_FEDATA, MSI_DATA);
     write32(machine, VTD_FEADDR, MSI_ADDRESS);
@@ -136,6 +146,7 @@ static void suspend_and_resume(enum traffic_mode mode, bool power_is_lost)
         traffic_move(&traffic, PAGE_A);
         faults_are_told(&traffic);
     }
+    assert_int_equal(translation_enables(machine), enables + 3);
     traffic_destroy(&traffic);
 }
 

@@ -58,8 +58,11 @@ WITH_INTERRUPTS(status, "intremap=on")
     assert_int_equal(read32(machine, VTD_GSTS), VTD_GSTS_IRES | VTD_GSTS_IRTPS);
     write32(machine, VTD_GCMD, VTD_GCMD_IRE | VTD_GCMD_CFI);
     assert_int_equal(read32(machine, VTD_GSTS), VTD_GSTS_IRES | VTD_GSTS_IRTPS | VTD_GSTS_CFIS);
+    assert_int_equal(stats_of(machine).remapping_enables, 1);
     write32(machine, VTD_GCMD, 0);
     assert_int_equal(read32(machine, VTD_GSTS), VTD_GSTS_IRTPS);
+    write32(machine, VTD_GCMD, VTD_GCMD_IRE);
+    assert_int_equal(stats_of(machine).remapping_enables, 2);
     viommu_reset(machine->viommu);
     assert_int_equal(read32(machine, VTD_GSTS), 0);
     assert_int_equal(read64(machine, VTD_IRTA), 0);

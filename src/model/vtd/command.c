@@ -27,7 +27,9 @@ static void set_root_table(struct vtd *vtd)
 static void set_translation_enable(struct vtd *vtd, bool enable)
 {
     set_translation(vtd, enable);
-    if (!enable)
+    if (enable)
+        vtd_count(vtd, translation_enables);
+    else
         vtd_fault_restart(vtd);
     vtd_change32(vtd, VTD_GSTS, enable ? 0 : VTD_GSTS_TES, enable ? VTD_GSTS_TES : 0);
 }

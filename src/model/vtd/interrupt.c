@@ -282,6 +282,8 @@ void vtd_interrupt_command(struct vtd *vtd, uint64_t command)
         vtd_change32(vtd, VTD_GSTS, (uint32_t)VTD_GSTS_IRTPS, 0);
         vtd->interrupt_table = vtd_get64(vtd, VTD_IRTA);
     }
+    if (wanted & VTD_GSTS_IRES & ~vtd_get32(vtd, VTD_GSTS))
+        vtd_count(vtd, remapping_enables);
     set_mode(vtd, wanted & VTD_GSTS_IRES, wanted & VTD_GSTS_CFIS);
     vtd_change32(vtd, VTD_GSTS, levels, wanted | (pointer ? (uint32_t)VTD_GSTS_IRTPS : 0));
 }
