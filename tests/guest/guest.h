@@ -91,6 +91,7 @@ struct job {
     const char *found; /* what the kernel made of a unit that it found translating; NULL: nothing */
     bool deferred;     /* functions may have the entries of the kernel before */
     const char *interrupts; /* "x2apic", "xapic": remapped; "plain": not; NULL: not checked */
+    const char *sva_way;    /* by which function SVA must bind; NULL: not checked */
 };
 bool job_read(struct job *job);
 

@@ -301,15 +301,19 @@ static void check_both(const char *one, const char *other)
     engine_close(&engines[0]);
 }
 
-static void note_way(void)
+/* The module says which way it has bound. */
+static void check_way(const struct job *job)
 {
     static const char *const parts[] = {"viommu_sva", "bound by", NULL};
     struct klog log;
-    char line[256];
+    char line[256] = "";
 
     if (klog_open_at_start(&log) && klog_wait(&log, parts, line, sizeof(line), 0))
         note("%s", line);
     klog_close(&log);
+    if (job->sva_way)
+        expect(strstr(line, job->sva_way), "is bound by the kernel's own function",
+               "it is not %s()", job->sva_way);
 }
 
 void check_sva(const struct job *job)
@@ -331,5 +335,5 @@ void check_sva(const struct job *job)
         check_both(job->emulated_edu, job->assigned_edu);
     }
     subject("SVA");
-    note_way();
+    check_way(job);
 }

@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/sched/mm.h>
+#include <linux/version.h>
 
 #define STOP_TIMEOUT_MS 20000
 
@@ -268,6 +269,8 @@ static const struct file_operations sva_fops = {
 
 /* ---- The PCI function */
 
+/* Since 6.16 attaching a domain enables what it needs. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)
 static int enable_features(struct device *dev)
 {
     int ret = iommu_dev_enable_feature(dev, IOMMU_DEV_FEAT_IOPF);
@@ -287,6 +290,16 @@ static void disable_features(struct device *dev)
     iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_SVA);
     iommu_dev_disable_feature(dev, IOMMU_DEV_FEAT_IOPF);
 }
+#else
+static int enable_features(struct device *dev)
+{
+    return 0;
+}
+
+static void disable_features(struct device *dev)
+{
+}
+#endif
 
 static int sva_probe(struct pci_dev *pci, const struct pci_device_id *id)
 {
