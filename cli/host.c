@@ -14,7 +14,7 @@
 struct host_arguments {
     const char *root;
     struct device_names devices;
-    bool json, help;
+    bool probe, json, help;
 };
 
 static int add_device(void *opaque, const char *text, struct viommu_error *err)
@@ -29,6 +29,8 @@ static const struct cli_option host_options[] = {
      true},
     {"json", NULL, "a host profile, as docs/host-profile.md describes it",
      offsetof(struct host_arguments, json), NULL, false},
+    {"probe", NULL, "also ask the kernel: binds devices that vfio-pci has free, for a moment",
+     offsetof(struct host_arguments, probe), NULL, false},
     {"sysfs", "DIR", "look at a copy of /sys, /proc and /dev below this directory",
      offsetof(struct host_arguments, root), NULL, false},
     {"help", NULL, "this text", offsetof(struct host_arguments, help), NULL, false},
@@ -81,6 +83,18 @@ static int check_names(const struct host *host, const struct host_arguments *arg
     return 0;
 }
 
+static int parse(int argc, char **argv, struct host_arguments *arguments, struct viommu_error *err)
+{
+    int ret = cli_parse(&host_command, argc, argv, arguments, err);
+
+    if (!ret && !arguments->help && arguments->probe && *arguments->root)
+        return vmm_fail(err, EINVAL,
+                        "--probe asks the kernel of this machine, and --sysfs %s may be a "
+                        "copy of another; leave out one of them",
+                        arguments->root);
+    return ret;
+}
+
 static int tell(struct host *host, const struct host_arguments *arguments, struct viommu_error *err)
 {
     int ret = host_read(host, arguments->root, err);
@@ -89,6 +103,8 @@ static int tell(struct host *host, const struct host_arguments *arguments, struc
         ret = check_names(host, arguments, err);
     if (ret)
         return ret;
+    if (arguments->probe)
+        host_probe(host, arguments->devices.list, arguments->devices.count);
     if (host_judge(host, arguments->devices.list, arguments->devices.count))
         return vmm_fail(err, ENOMEM, "no memory for what the host lacks");
     if (arguments->json)
@@ -105,7 +121,7 @@ int cli_host(int argc, char **argv)
     bool refused;
     int ret;
 
-    if (cli_parse(&host_command, argc, argv, &arguments, &err)) {
+    if (parse(argc, argv, &arguments, &err)) {
         cli_complain(&host_command, &err);
         return CLI_EXIT_USAGE;
     }

@@ -56,6 +56,14 @@ struct host_group {
     size_t region_count;
 };
 
+/* What the kernel told of a device that was bound for a moment. */
+struct host_probe {
+    bool asked, told;
+    bool nest_parent; /* it makes nesting parents for it */
+    struct viommu_host_hw_info info;
+    char refusal[320]; /* why nothing was told */
+};
+
 struct host_device {
     char name[16]; /* "0000:3a:00.0" */
     unsigned int vendor, device, class_code;
@@ -65,6 +73,7 @@ struct host_device {
     unsigned int group;
     bool node_there, node_usable; /* /dev/vfio/devices/NODE; may be opened by this user */
     unsigned long user;           /* process that has it open, as far as can be seen; 0: none */
+    struct host_probe probe;
 };
 
 /* Something that stands in the way. */
@@ -102,6 +111,7 @@ struct host {
     bool unsafe_interrupts;                  /* iommufd.allow_unsafe_interrupts is on */
     bool memlock_unlimited;
     uint64_t memlock; /* bytes that this user may lock */
+    char probed[256]; /* what came of asking the kernel; "": it was not asked */
     struct host_iommu *iommus;
     size_t iommu_count;
     struct host_group *groups;
@@ -139,12 +149,16 @@ int host_read_hardware(struct host *host, struct tree *tree);
 void host_read_kernel(struct host *host, struct tree *tree);
 int host_read_users(struct host *host, struct tree *tree);
 
+/* host_probe.c. Ask the kernel of these devices, or of all, as far as VFIO has them free. */
+void host_probe(struct host *host, const char *const *devices, size_t count);
+
 /* host_lacks.c. What stands in the way of nesting for these devices, or for any; -ENOMEM. */
 int host_judge(struct host *host, const char *const *devices, size_t count);
 /* For all devices, or for assigning one at all. */
 enum host_answer host_can(const struct host *host, bool nest);
 /* Why this IOMMU cannot nest whatever the kernel does; "": it can. */
 void host_iommu_lacks(const struct host_iommu *iommu, char *text, size_t size);
+bool host_iommu_can_nest(const struct host_iommu *iommu);
 
 /* host_print.c, for people; of these devices alone, or of all when there are none. */
 void host_print(const struct host *host, const char *const *devices, size_t count);

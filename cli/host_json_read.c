@@ -69,6 +69,20 @@ static int read_registers(const struct reader *reader, struct host_iommu *iommu,
     return ret;
 }
 
+/* Quirks that are not known are passed over: it is not known what to do about them, either. */
+static uint32_t quirks_of(const json_t *array)
+{
+    uint32_t quirks = 0;
+
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const char *name = json_string_value(json_array_get(array, i));
+
+        if (name && !strcmp(name, "772415"))
+            quirks |= VIOMMU_HOST_QUIRK_772415;
+    }
+    return quirks;
+}
+
 static int read_iommu(struct reader *reader, const json_t *object)
 {
     const char *name = string_of(reader, object, "name");
@@ -87,6 +101,7 @@ static int read_iommu(struct reader *reader, const json_t *object)
     snprintf(iommu->version, sizeof(iommu->version), "%s", version ? version : "");
     iommu->kind = kind_of(type);
     iommu->info.type = host_kinds[iommu->kind].type;
+    iommu->info.quirks = quirks_of(json_object_get(object, "quirks"));
     return read_registers(reader, iommu, json_object_get(object, "registers"));
 }
 

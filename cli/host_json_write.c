@@ -53,18 +53,24 @@ static json_t *abilities(const struct host_iommu *iommu)
     return object;
 }
 
+static json_t *quirks(const struct viommu_host_hw_info *info)
+{
+    return info->quirks & VIOMMU_HOST_QUIRK_772415 ? json_pack("[s]", "772415") : json_array();
+}
+
 static json_t *iommu_object(const void *member)
 {
     const struct host_iommu *iommu = member;
     char lacks[256];
 
     host_iommu_lacks(iommu, lacks, sizeof(lacks));
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:i, s:i, s:i, s:b, s:o}", "name", iommu->info.name,
-                     "type", host_kinds[iommu->kind].key, "version", text_or_null(iommu->version),
-                     "address", iommu->address ? hex(iommu->address) : json_null(), "registers",
-                     registers_of(iommu), "domains_supported", iommu->domains, "domains_used",
-                     iommu->used, "devices", iommu->devices, "can_nest", !lacks[0], "abilities",
-                     abilities(iommu));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:b, s:o}", "name",
+                     iommu->info.name, "type", host_kinds[iommu->kind].key, "version",
+                     text_or_null(iommu->version), "address",
+                     iommu->address ? hex(iommu->address) : json_null(), "registers",
+                     registers_of(iommu), "quirks", quirks(&iommu->info), "domains_supported",
+                     iommu->domains, "domains_used", iommu->used, "devices", iommu->devices,
+                     "can_nest", !lacks[0], "abilities", abilities(iommu));
 }
 
 static json_t *region_object(const void *member)
@@ -84,18 +90,32 @@ static json_t *group_object(const void *member)
         json_array_of(group->regions, group->region_count, sizeof(*group->regions), region_object));
 }
 
+/* What was told of a device; null when it was not asked, or did not answer. */
+static json_t *hw_info_object(const struct host_probe *probe)
+{
+    const struct viommu_host_hw_info *info = &probe->info;
+
+    if (!probe->told)
+        return json_null();
+    return json_pack("{s:b, s:i, s:b, s:b, s:b}", "type_known",
+                     info->type != VIOMMU_HOST_IOMMU_NONE, "max_pasid_bits", info->max_pasid_log2,
+                     "page_requests", info->page_requests, "dirty_tracking", info->dirty_tracking,
+                     "nesting_parent", probe->nest_parent);
+}
+
 static json_t *device_object(const void *member)
 {
     const struct host_device *device = member;
     return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "name", device->name, "vendor",
-        json_sprintf("0x%04x", device->vendor), "device", json_sprintf("0x%04x", device->device),
-        "class", json_sprintf("0x%06x", device->class_code), "group",
-        device->has_group ? json_integer(device->group) : json_null(), "iommu",
+        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "name", device->name,
+        "vendor", json_sprintf("0x%04x", device->vendor), "device",
+        json_sprintf("0x%04x", device->device), "class", json_sprintf("0x%06x", device->class_code),
+        "group", device->has_group ? json_integer(device->group) : json_null(), "iommu",
         text_or_null(device->iommu), "driver", text_or_null(device->driver), "reset_methods",
         text_or_null(device->reset), "vfio_device", text_or_null(device->node), "vfio_usable",
         device->node_usable, "used_by_process",
-        device->user ? json_integer((json_int_t)device->user) : json_null());
+        device->user ? json_integer((json_int_t)device->user) : json_null(), "hw_info",
+        hw_info_object(&device->probe), "hw_info_refusal", text_or_null(device->probe.refusal));
 }
 
 static json_t *lack_object(const void *member)
@@ -108,10 +128,10 @@ static json_t *lack_object(const void *member)
 
 static json_t *kernel_object(const struct host *host)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:b}", "release", host->release, "machine",
+    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:b, s:o}", "release", host->release, "machine",
                      host->machine, "options", host->options, "scalable_mode",
                      answer(host->scalable), "iommufd", host->iommufd, "iommufd_usable",
-                     host->iommufd_usable);
+                     host->iommufd_usable, "hw_info", text_or_null(host->probed));
 }
 
 static json_t *verdict_object(const struct host *host)

@@ -73,7 +73,7 @@ void host_iommu_lacks(const struct host_iommu *iommu, char *text, size_t size)
     viommu_vtd_compare(&options, &iommu->info, add_reason, &reasons, NULL);
 }
 
-static bool can_nest(const struct host_iommu *iommu)
+bool host_iommu_can_nest(const struct host_iommu *iommu)
 {
     char text[256];
 
@@ -121,7 +121,8 @@ static void judge_nesting(struct judge *judge)
 
     for (size_t i = 0; i < host->iommu_count && !judge->count; i++) {
         any = any || concerns(judge, &host->iommus[i]);
-        enough = enough || (concerns(judge, &host->iommus[i]) && can_nest(&host->iommus[i]));
+        enough =
+            enough || (concerns(judge, &host->iommus[i]) && host_iommu_can_nest(&host->iommus[i]));
     }
     if (!any)
         lack(judge, LACK_HARDWARE, ANY, "plug one in",
@@ -146,7 +147,7 @@ static void judge_scalable(struct judge *judge)
     bool any = false;
 
     for (size_t i = 0; i < host->iommu_count; i++)
-        any = any || (concerns(judge, &host->iommus[i]) && can_nest(&host->iommus[i]));
+        any = any || (concerns(judge, &host->iommus[i]) && host_iommu_can_nest(&host->iommus[i]));
     if (!any || host->scalable == ANSWER_YES)
         return;
     if (host->scalable == ANSWER_NO) {
@@ -263,6 +264,8 @@ static void judge_node(struct judge *judge, const struct host_device *device)
     else if (device->user)
         lack(judge, LACK_DEVICE, ANY, "end that process", "device %s is in use by process %lu",
              device->name, device->user);
+    else if (device->probe.asked && !device->probe.told)
+        lack(judge, LACK_DEVICE, ANY, "then ask again", "%s", device->probe.refusal);
 }
 
 static void judge_driver(struct judge *judge, const struct host_device *device)

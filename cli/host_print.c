@@ -38,6 +38,7 @@ static void print_kernel(const struct host *host)
 {
     static const char *const scalable[] = {
         [ANSWER_UNKNOWN] = "not known", [ANSWER_NO] = "off", [ANSWER_YES] = "on"};
+    char text[288];
 
     printf("Host %s: Linux %s %s\n", host->name, host->release, host->machine);
     printf("  options          %s\n", host->options[0] ? host->options : "none about IOMMUs");
@@ -45,6 +46,9 @@ static void print_kernel(const struct host *host)
     printf("  /dev/iommu       %s\n", !host->iommufd         ? "is not there"
                                       : host->iommufd_usable ? "may be opened"
                                                              : "may not be opened by this user");
+    snprintf(text, sizeof(text), "hw_info          %s",
+             host->probed[0] ? host->probed : "not asked for (--probe asks the kernel)");
+    text_print(2, text);
     if (host->memlock_unlimited)
         printf("  memory to lock   no limit\n");
     else
@@ -133,6 +137,29 @@ static void describe_device(const struct host_device *device, char *text, size_t
         text_append(text, size, ", ", "in use by process %lu", device->user);
 }
 
+/* What the kernel told of it, on a line of its own. */
+static void print_probe(const struct host_device *device)
+{
+    const struct host_probe *probe = &device->probe;
+    char text[512] = "";
+
+    if (!probe->asked)
+        return;
+    if (!probe->told)
+        text_append(text, sizeof(text), "", "hw_info not told: %s", probe->refusal);
+    else if (probe->info.type == VIOMMU_HOST_IOMMU_NONE)
+        text_append(text, sizeof(text), "", "hw_info of no type that is known here (%s)",
+                    probe->info.name);
+    else
+        text_append(text, sizeof(text), "",
+                    "hw_info: PASIDs of %u bits, %spage requests, %sdirty tracking, %snesting "
+                    "parents%s",
+                    probe->info.max_pasid_log2, probe->info.page_requests ? "" : "no ",
+                    probe->info.dirty_tracking ? "" : "no ", probe->nest_parent ? "" : "no ",
+                    probe->info.quirks & VIOMMU_HOST_QUIRK_772415 ? ", erratum 772415" : "");
+    text_print(9, text);
+}
+
 static void print_device(const struct host_device *device)
 {
     char group[16] = "-", text[160];
@@ -145,6 +172,7 @@ static void print_device(const struct host_device *device)
            device->driver[0] ? device->driver : "-",
            text[0] && strlen(device->driver) < 16 ? 17 - (int)strlen(device->driver) : !!text[0],
            "", text);
+    print_probe(device);
 }
 
 static void print_devices(const struct shown *shown)
