@@ -8,8 +8,10 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "host/iommufd/iommufd.h"
+#include "host/map_errors.h"
 
-#define PAGE_SIZE 4096
+#define PAGE_SIZE    4096
+#define SHOWN_RANGES 16
 
 int iommufd_ioas_alloc(void *opaque, uint32_t *ioas_id, struct viommu_error *error)
 {
@@ -68,104 +70,16 @@ int iommufd_ioas_iova_ranges(void *opaque, uint32_t ioas_id, struct viommu_host_
     return 0;
 }
 
-/* Why a map failed */
-
-struct map {
-    uint32_t ioas_id;
-    uint64_t iova;
-    uint64_t length;
-    void *address;
-    uint32_t flags; /* VIOMMU_HOST_MAP_* */
-};
-
-#define SHOWN_RANGES 16
-
-/* Whether IOVAs of the map lie in a hole; says so, and where one can map. */
-static bool say_hole(struct iommufd_host *host, const struct map *map, struct viommu_error *error)
-{
-    struct viommu_host_iova_range ranges[SHOWN_RANGES];
-    uint64_t last = map->iova + map->length - 1;
-    uint32_t count = 0;
-
-    if (read_ranges(host, map->ioas_id, ranges, SHOWN_RANGES, &count))
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        if (map->iova >= ranges[i].start && last <= ranges[i].last)
-            return false;
-    }
-    error_set(error, -EINVAL,
-              "IOVAs 0x%llx-0x%llx are not all among those that the devices of IOAS %u can use "
-              "(others are beyond the IOMMU's width, for interrupts, or reserved by the firmware); "
-              "move this memory of the guest into",
-              (unsigned long long)map->iova, (unsigned long long)last, map->ioas_id);
-    for (uint32_t i = 0; i < count; i++)
-        error_append(error, "%s 0x%llx-0x%llx", i ? "," : "", (unsigned long long)ranges[i].start,
-                     (unsigned long long)ranges[i].last);
-    return true;
-}
-
-static int say_invalid(struct iommufd_host *host, const struct map *map, struct viommu_error *error)
-{
-    if (say_hole(host, map, error))
-        return -EINVAL;
-    if (!(map->flags & VIOMMU_HOST_MAP_WRITE))
-        return error_set(error, -EINVAL,
-                         "Read-only memory at IOVA 0x%llx cannot be mapped in IOAS %u: a nesting "
-                         "parent does not take it (erratum 772415); map it writable, or leave it "
-                         "out",
-                         (unsigned long long)map->iova, map->ioas_id);
-    return error_set(error, -EINVAL,
-                     "The kernel does not map 0x%llx bytes at %p to IOVA 0x%llx of IOAS %u: "
-                     "addresses and length must be multiples of the page size of the IOMMU",
-                     (unsigned long long)map->length, map->address, (unsigned long long)map->iova,
-                     map->ioas_id);
-}
-
-/* The same errno tells of a limit and of a machine without memory. */
-static int say_no_memory(struct iommufd_host *host, const struct map *map,
-                         struct viommu_error *error)
-{
-    uint64_t limit = host->sys.memlock_limit(host->sys.opaque);
-
-    if (limit == UINT64_MAX)
-        return error_set(error, -ENOMEM,
-                         "0x%llx bytes at IOVA 0x%llx cannot be pinned: the machine is out of "
-                         "memory (there is no limit on locked memory)",
-                         (unsigned long long)map->length, (unsigned long long)map->iova);
-    return error_set(error, -ENOMEM,
-                     "0x%llx bytes at IOVA 0x%llx cannot be pinned: the limit on locked memory is "
-                     "%llu KiB, and all guest memory counts; raise it (ulimit -l, LimitMEMLOCK= of "
-                     "systemd), or give CAP_IPC_LOCK",
-                     (unsigned long long)map->length, (unsigned long long)map->iova,
-                     (unsigned long long)limit / 1024);
-}
-
-static int map_failed(struct iommufd_host *host, const struct map *map, int ret,
+/* Why a map failed; where one can map only matters when it is a question of that. */
+static int map_failed(struct iommufd_host *host, const struct host_map *map, int ret,
                       struct viommu_error *error)
 {
-    unsigned long long iova = map->iova, last = map->iova + map->length - 1;
+    struct viommu_host_iova_range ranges[SHOWN_RANGES];
+    uint32_t count = 0;
 
-    switch (ret) {
-    case -EINVAL:
-        return say_invalid(host, map, error);
-    case -ENOMEM:
-        return say_no_memory(host, map, error);
-    case -EEXIST:
-        return error_set(error, ret,
-                         "IOVAs 0x%llx-0x%llx overlap a mapping of IOAS %u; unmap that first", iova,
-                         last, map->ioas_id);
-    case -EFAULT:
-        return error_set(error, ret,
-                         "Memory at %p for IOVA 0x%llx cannot be pinned: it is not mapped, not "
-                         "writable, or a device's BAR; BARs cannot be given to other devices, "
-                         "leave them out",
-                         map->address, iova);
-    case -ENOENT:
-        return error_set(error, ret, "There is no IOAS %u to map into", map->ioas_id);
-    default:
-        return error_set(error, ret, "IOVAs 0x%llx-0x%llx cannot be mapped in IOAS %u: %s", iova,
-                         last, map->ioas_id, strerror(-ret));
-    }
+    if (ret == -EINVAL && read_ranges(host, map->ioas_id, ranges, SHOWN_RANGES, &count))
+        count = 0;
+    return host_map_failed(&host->sys, map, ranges, count, ret, error);
 }
 
 /* Mapping */
@@ -176,7 +90,7 @@ static uint32_t kernel_flags(uint32_t flags)
            (flags & VIOMMU_HOST_MAP_WRITE ? UAPI_MAP_WRITEABLE : 0);
 }
 
-static int map_address(struct iommufd_host *host, const struct map *map)
+static int map_address(struct iommufd_host *host, const struct host_map *map)
 {
     struct uapi_ioas_map cmd = {
         .size = sizeof(cmd),
@@ -191,7 +105,8 @@ static int map_address(struct iommufd_host *host, const struct map *map)
 }
 
 /* The file that all of [address, address + length) lies in; false: none. */
-static bool find_file(struct iommufd_host *host, const struct map *map, struct iommufd_file *out)
+static bool find_file(struct iommufd_host *host, const struct host_map *map,
+                      struct iommufd_file *out)
 {
     uintptr_t address = (uintptr_t)map->address;
     struct iommufd_file *file;
@@ -210,7 +125,7 @@ static bool find_file(struct iommufd_host *host, const struct map *map, struct i
 }
 
 /* > 0: not by file, try by address. */
-static int map_file(struct iommufd_host *host, const struct map *map)
+static int map_file(struct iommufd_host *host, const struct host_map *map)
 {
     struct uapi_ioas_map_file cmd = {
         .size = sizeof(cmd),
@@ -237,7 +152,7 @@ static int map_file(struct iommufd_host *host, const struct map *map)
 int iommufd_ioas_map(void *opaque, uint32_t ioas_id, uint64_t iova, void *address, uint64_t length,
                      uint32_t flags, struct viommu_error *error)
 {
-    struct map map = {ioas_id, iova, length, address, flags};
+    struct host_map map = {ioas_id, iova, length, address, flags};
     int ret = map_file(opaque, &map);
 
     if (ret > 0)

@@ -6,37 +6,8 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "host/areas.h"
 #include "host/soft/soft.h"
-
-struct soft_area {
-    uint64_t start;
-    uint64_t last;
-    uint64_t hpa;
-    uint32_t flags; /* VIOMMU_HOST_MAP_* */
-};
-
-static uint64_t area_length(const struct soft_area *area)
-{
-    return area->last - area->start + 1;
-}
-
-/* Areas that overlap compare as equal: a search for a range finds one of those in it. */
-static int compare_areas(const void *a, const void *b)
-{
-    const struct soft_area *left = a, *right = b;
-
-    if (left->last < right->start)
-        return -1;
-    return left->start > right->last;
-}
-
-static struct soft_area *find_overlap(struct soft_ioas *ioas, uint64_t start, uint64_t last)
-{
-    struct soft_area key = {.start = start, .last = last};
-    struct soft_area **node = tfind(&key, &ioas->areas, compare_areas);
-
-    return node ? *node : NULL;
-}
 
 int soft_ioas_alloc(void *opaque, uint32_t *ioas_id, struct viommu_error *error)
 {
@@ -57,18 +28,18 @@ int soft_ioas_alloc(void *opaque, uint32_t *ioas_id, struct viommu_error *error)
     return ret;
 }
 
-static void area_free(struct soft_host *host, struct soft_area *area)
+static void area_free(struct soft_host *host, struct host_area *area)
 {
-    host->mapped_bytes -= area_length(area);
+    host->mapped_bytes -= host_area_length(area);
     free(area);
 }
 
 void soft_ioas_free(struct soft_host *host, struct soft_ioas *ioas)
 {
-    struct soft_area *area;
+    struct host_area *area;
 
-    while ((area = find_overlap(ioas, 0, UINT64_MAX))) {
-        tdelete(area, &ioas->areas, compare_areas);
+    while ((area = host_areas_find(&ioas->areas, 0, UINT64_MAX))) {
+        tdelete(area, &ioas->areas, host_areas_compare);
         area_free(host, area);
     }
     soft_object_remove(&ioas->object);
@@ -89,21 +60,21 @@ static int check_readonly(const struct soft_hwpt *hwpt, uint64_t iova, uint32_t 
         (unsigned long long)iova, hwpt->object.id, hwpt->host->info.name);
 }
 
-static int map_into(struct soft_hwpt *hwpt, const struct soft_area *area,
+static int map_into(struct soft_hwpt *hwpt, const struct host_area *area,
                     struct viommu_error *error)
 {
     int ret = check_readonly(hwpt, area->start, area->flags, error);
 
     if (ret)
         return ret;
-    ret = soft_second_map(hwpt, area->start, area->hpa, area_length(area), area->flags);
+    ret = soft_second_map(hwpt, area->start, area->address, host_area_length(area), area->flags);
     if (ret)
         error_set(error, ret, "No memory for second-stage tables of HWPT %u", hwpt->object.id);
     return ret;
 }
 
 /* In all HWPTs of the IOAS, or in none. */
-static int map_into_all(struct soft_ioas *ioas, const struct soft_area *area,
+static int map_into_all(struct soft_ioas *ioas, const struct host_area *area,
                         struct viommu_error *error)
 {
     struct soft_hwpt *hwpt, *undo;
@@ -115,17 +86,16 @@ static int map_into_all(struct soft_ioas *ioas, const struct soft_area *area,
         if (!ret)
             continue;
         for (undo = LIST_FIRST(&ioas->hwpts); undo != hwpt; undo = LIST_NEXT(undo, sibling))
-            soft_second_unmap(undo, area->start, area_length(area));
+            soft_second_unmap(undo, area->start, host_area_length(area));
         return ret;
     }
     return 0;
 }
 
-static int check_area(struct soft_host *host, struct soft_ioas *ioas, const struct soft_area *area,
+static int check_area(struct soft_host *host, struct soft_ioas *ioas, const struct host_area *area,
                       struct viommu_error *error)
 {
     uint64_t limit = low_bits(host->caps.address_width);
-    const struct soft_area *other = find_overlap(ioas, area->start, area->last);
 
     if (area->last > limit)
         return error_set(
@@ -140,31 +110,24 @@ static int check_area(struct soft_host *host, struct soft_ioas *ioas, const stru
             "it out",
             (unsigned long long)area->start, (unsigned long long)area->last,
             (unsigned long long)SOFT_MSI_START, (unsigned long long)SOFT_MSI_LAST);
-    if (other)
-        return error_set(
-            error, -EEXIST,
-            "IOVAs 0x%llx..0x%llx overlap the mapping 0x%llx..0x%llx of IOAS %u; unmap "
-            "that first",
-            (unsigned long long)area->start, (unsigned long long)area->last,
-            (unsigned long long)other->start, (unsigned long long)other->last, ioas->object.id);
-    return 0;
+    return host_areas_check_free(&ioas->areas, ioas->object.id, area->start, area->last, error);
 }
 
-static int add_area(struct soft_host *host, struct soft_ioas *ioas, struct soft_area *area,
+static int add_area(struct soft_host *host, struct soft_ioas *ioas, struct host_area *area,
                     struct viommu_error *error)
 {
     int ret = check_area(host, ioas, area, error);
 
     if (ret)
         return ret;
-    if (!tsearch(area, &ioas->areas, compare_areas))
+    if (!tsearch(area, &ioas->areas, host_areas_compare))
         return error_set(error, -ENOMEM, "No memory for a mapping of IOAS %u", ioas->object.id);
     ret = map_into_all(ioas, area, error);
     if (ret) {
-        tdelete(area, &ioas->areas, compare_areas);
+        tdelete(area, &ioas->areas, host_areas_compare);
         return ret;
     }
-    host->mapped_bytes += area_length(area);
+    host->mapped_bytes += host_area_length(area);
     return 0;
 }
 
@@ -172,13 +135,13 @@ int soft_ioas_map(void *opaque, uint32_t ioas_id, uint64_t iova, void *address, 
                   uint32_t flags, struct viommu_error *error)
 {
     struct soft_host *host = opaque;
-    struct soft_area *area = malloc(sizeof(*area));
+    struct host_area *area = malloc(sizeof(*area));
     struct soft_ioas *ioas;
     int ret;
 
     if (!area)
         return error_set(error, -ENOMEM, "No memory for a mapping of IOAS %u", ioas_id);
-    *area = (struct soft_area){iova, iova + length - 1, (uintptr_t)address, flags};
+    *area = (struct host_area){iova, iova + length - 1, (uintptr_t)address, flags};
     pthread_rwlock_wrlock(&host->lock);
     ioas = soft_find_ioas(host, ioas_id);
     if (ioas)
@@ -192,13 +155,13 @@ int soft_ioas_map(void *opaque, uint32_t ioas_id, uint64_t iova, void *address, 
 }
 
 /* Nested caches go as a whole: which of their pages came through this one is not remembered. */
-static void unmap_from_all(struct soft_ioas *ioas, const struct soft_area *area)
+static void unmap_from_all(struct soft_ioas *ioas, const struct host_area *area)
 {
     struct soft_hwpt *hwpt, *child;
 
     LIST_FOREACH(hwpt, &ioas->hwpts, sibling)
     {
-        soft_second_unmap(hwpt, area->start, area_length(area));
+        soft_second_unmap(hwpt, area->start, host_area_length(area));
         soft_cache_drop(&hwpt->cache, area->start, area->last);
         soft_tlb_forget_hwpt(hwpt, area->start, area->last);
         LIST_FOREACH(child, &hwpt->nested, sibling)
@@ -209,38 +172,20 @@ static void unmap_from_all(struct soft_ioas *ioas, const struct soft_area *area)
     }
 }
 
-/* Only the mappings at the two ends can be cut. */
-static int check_cut(struct soft_ioas *ioas, uint64_t start, uint64_t last,
-                     struct viommu_error *error)
-{
-    const struct soft_area *ends[2] = {find_overlap(ioas, start, start),
-                                       find_overlap(ioas, last, last)};
-
-    for (int i = 0; i < 2; i++) {
-        if (ends[i] && (ends[i]->start < start || ends[i]->last > last))
-            return error_set(error, -ENOENT,
-                             "Unmapping IOVAs 0x%llx..0x%llx of IOAS %u would cut the mapping "
-                             "0x%llx..0x%llx; unmap whole mappings",
-                             (unsigned long long)start, (unsigned long long)last, ioas->object.id,
-                             (unsigned long long)ends[i]->start, (unsigned long long)ends[i]->last);
-    }
-    return 0;
-}
-
 static int unmap_range(struct soft_host *host, struct soft_ioas *ioas, uint64_t start,
                        uint64_t last, uint64_t *unmapped, struct viommu_error *error)
 {
     bool all = start == 0 && last == UINT64_MAX;
-    int ret = check_cut(ioas, start, last, error);
-    struct soft_area *area;
+    int ret = host_areas_check_cut(&ioas->areas, ioas->object.id, start, last, error);
+    struct host_area *area;
 
     if (ret)
         return ret;
     *unmapped = 0;
-    while ((area = find_overlap(ioas, start, last))) {
+    while ((area = host_areas_find(&ioas->areas, start, last))) {
         unmap_from_all(ioas, area);
-        *unmapped += area_length(area);
-        tdelete(area, &ioas->areas, compare_areas);
+        *unmapped += host_area_length(area);
+        tdelete(area, &ioas->areas, host_areas_compare);
         area_free(host, area);
     }
     if (!*unmapped && !all)
@@ -305,7 +250,7 @@ static void fill_visit(const void *node, VISIT visit, void *opaque)
     struct fill *fill = opaque;
 
     if ((visit == postorder || visit == leaf) && !fill->ret)
-        fill->ret = map_into(fill->hwpt, *(struct soft_area *const *)node, fill->error);
+        fill->ret = map_into(fill->hwpt, *(struct host_area *const *)node, fill->error);
 }
 
 /* Map what the IOAS holds into a new HWPT; when it fails, destroying the HWPT undoes it. */
@@ -327,12 +272,12 @@ struct holds {
 static void holds_visit(const void *node, VISIT visit, void *opaque)
 {
     struct holds *holds = opaque;
-    const struct soft_area *area;
+    const struct host_area *area;
 
     if ((visit != postorder && visit != leaf) || holds->status == VIOMMU_DMA_OK)
         return;
-    area = *(struct soft_area *const *)node;
-    if (holds->hpa < area->hpa || holds->last > area->hpa + (area_length(area) - 1))
+    area = *(struct host_area *const *)node;
+    if (holds->hpa < area->address || holds->last > area->address + (host_area_length(area) - 1))
         return;
     if ((holds->access & VIOMMU_DMA_WRITE) && !(area->flags & VIOMMU_HOST_MAP_WRITE))
         holds->status = VIOMMU_DMA_READONLY;

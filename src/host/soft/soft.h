@@ -140,7 +140,7 @@ struct soft_pending {
 
 struct soft_ioas {
     struct soft_object object;
-    void *areas; /* tsearch() tree of struct soft_area, which never overlap */
+    void *areas; /* tsearch() tree of struct host_area, which never overlap */
     LIST_HEAD(, soft_hwpt) hwpts;
 };
 
