@@ -17,6 +17,7 @@
 #include <viommu/sanitize.h>
 #include <viommu/soft.h>
 #include <viommu/stats.h>
+#include <viommu/type1.h>
 #include <viommu/version.h>
 #include <viommu/viommu.h>
 #include <viommu/vtd.h>

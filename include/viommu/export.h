@@ -7,10 +7,10 @@
  * it was compiled with (the _INIT macros and functions do it). New members come at the end.
  *  - Options and tables of calls, which the library reads (viommu_vtd_options, viommu_soft_options,
  *    viommu_pci_device_options, viommu_host_hwpt_options, viommu_host_ops, viommu_pci_iommu_ops,
- *    viommu_acpi_dmar, viommu_pci_ats_ops, viommu_iommufd_options): a shorter struct of an older
- * caller is accepted, missing members count as zero; a longer one is accepted when the part that
- * this library does not know is all zero, and refused with -E2BIG otherwise; one whose size is less
- * than the member itself with -EINVAL.
+ *    viommu_acpi_dmar, viommu_pci_ats_ops, viommu_iommufd_options, viommu_type1_options): a shorter
+ * struct of an older caller is accepted, missing members count as zero; a longer one is accepted
+ * when the part that this library does not know is all zero, and refused with -E2BIG otherwise; one
+ * whose size is less than the member itself with -EINVAL.
  *  - Results, which it writes (viommu_stats, viommu_host_stats, viommu_host_hw_info,
  *    viommu_soft_census): nothing is written beyond `size`, and what this library does not know
  *    becomes zero.

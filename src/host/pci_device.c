@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -216,6 +217,17 @@ bool host_pci_has_extended_capability(const struct host_sys *sys, const char *sy
         offset = (header[2] >> 4 | header[3] << 4) & ~3u;
     }
     return false;
+}
+
+bool host_pci_iommu_register(const struct host_sys *sys, const char *sysfs, const char *address,
+                             const char *name, uint64_t *value)
+{
+    char path[PATH_SIZE], text[32], *end;
+
+    snprintf(path, sizeof(path), "%s/bus/pci/devices/%s/iommu/%s", sysfs, address, name);
+    text[read_file(sys, path, text, sizeof(text) - 1)] = '\0';
+    *value = strtoull(text, &end, 16);
+    return end != text && (*end == '\n' || !*end);
 }
 
 void host_pci_reserved_regions(const struct host_sys *sys, const char *sysfs, const char *address,

@@ -45,7 +45,11 @@ void host_pci_address_of(const struct host_sys *sys, const char *sysfs, int desc
 bool host_pci_has_extended_capability(const struct host_sys *sys, const char *sysfs,
                                       const char *address, unsigned int id);
 
-/* "IOVAs 0x...-0x... (msi), ...": what its group reserves; "" when not told. */
+/* A register of its IOMMU in sysfs ("intel-iommu/cap"), a hexadecimal number; false: not shown. */
+bool host_pci_iommu_register(const struct host_sys *sys, const char *sysfs, const char *address,
+                             const char *name, uint64_t *value);
+
+/* "0x...-0x... (msi), ...": what its group reserves; "" when not told. */
 void host_pci_reserved_regions(const struct host_sys *sys, const char *sysfs, const char *address,
                                char *text, size_t size);
 

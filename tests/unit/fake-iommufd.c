@@ -20,18 +20,18 @@ static int begin(struct fake_kernel *kernel)
     return -kernel->fail_errno;
 }
 
-static int file_new(struct fake_kernel *kernel, enum fake_file_type type, uint32_t index)
+int fake_file_new(struct fake_kernel *kernel, enum fake_file_type type, uint32_t index)
 {
     for (int i = 0; i < FAKE_OBJECTS; i++) {
         if (kernel->files[i].type != FAKE_CLOSED)
             continue;
-        kernel->files[i] = (struct fake_file){.type = type, .index = index};
+        kernel->files[i] = (struct fake_file){.type = type, .index = index, .container = -1};
         return FAKE_FIRST + i;
     }
     return -EMFILE;
 }
 
-static struct fake_file *file_of(struct fake_kernel *kernel, int descriptor)
+struct fake_file *fake_file_of(struct fake_kernel *kernel, int descriptor)
 {
     if (descriptor < FAKE_FIRST || descriptor >= FAKE_FIRST + FAKE_OBJECTS)
         return NULL;
@@ -401,7 +401,7 @@ static int fault_alloc(struct fake_kernel *kernel, struct uapi_fault_alloc *cmd)
     if (cmd->flags)
         return -EOPNOTSUPP;
     cmd->out_fault_id = object_new(kernel, FAKE_QUEUE);
-    descriptor = file_new(kernel, FAKE_FILE_QUEUE, cmd->out_fault_id);
+    descriptor = fake_file_new(kernel, FAKE_FILE_QUEUE, cmd->out_fault_id);
     assert_true(descriptor > 0);
     kernel->objects[cmd->out_fault_id].queue_open = true;
     cmd->out_fault_fd = (uint32_t)descriptor;
@@ -499,7 +499,7 @@ static int iommufd_ioctl(struct fake_kernel *kernel, unsigned long number, void 
 static int vfio_bind(struct fake_kernel *kernel, struct fake_device *device,
                      struct uapi_vfio_bind *cmd)
 {
-    struct fake_file *iommufd = file_of(kernel, cmd->iommufd);
+    struct fake_file *iommufd = fake_file_of(kernel, cmd->iommufd);
 
     if (cmd->argsz < 16 || cmd->flags || device->bound)
         return -EINVAL;
@@ -657,13 +657,17 @@ static int fake_open(void *opaque, const char *path, int flags)
         return kernel->has_iommu ? fake_open_iommufd(kernel) : -ENOENT;
     if (sscanf(path, "/dev/vfio/devices/vfio%u", &index) == 1 && index < FAKE_DEVICES)
         return fake_open_vfio(kernel, index);
+    if (!strcmp(path, "/dev/vfio/vfio"))
+        return fake_file_new(kernel, FAKE_FILE_CONTAINER, 0);
+    if (sscanf(path, "/dev/vfio/%u", &index) == 1 && index >= 7 && index < 7 + FAKE_DEVICES)
+        return fake_file_new(kernel, FAKE_FILE_GROUP, index);
     return strcmp(path, "/dev/null") ? -ENOENT : fake_open_other(kernel);
 }
 
 static void fake_close(void *opaque, int descriptor)
 {
     struct fake_kernel *kernel = opaque;
-    struct fake_file *file = file_of(kernel, descriptor);
+    struct fake_file *file = fake_file_of(kernel, descriptor);
 
     if (descriptor < FAKE_FIRST) {
         close(descriptor);
@@ -674,24 +678,27 @@ static void fake_close(void *opaque, int descriptor)
         vfio_close(kernel, &kernel->devices[file->index]);
     if (file->type == FAKE_FILE_QUEUE)
         kernel->objects[file->index].queue_open = false;
+    fake_type1_close(kernel, file);
     file->type = FAKE_CLOSED;
 }
 
 static int fake_ioctl(void *opaque, int descriptor, unsigned long request, void *argument)
 {
     struct fake_kernel *kernel = opaque;
-    struct fake_file *file = file_of(kernel, descriptor);
+    struct fake_file *file = fake_file_of(kernel, descriptor);
     int ret = begin(kernel);
 
     if (ret)
         return ret;
     if (!file)
         return -EBADF;
+    if (request == kernel->fail_request)
+        return -kernel->fail_errno;
     if (file->type == FAKE_FILE_IOMMUFD)
         return iommufd_ioctl(kernel, request, argument);
     if (file->type == FAKE_FILE_VFIO)
         return vfio_ioctl(kernel, file, request, argument);
-    return -ENOTTY;
+    return fake_type1_ioctl(kernel, file, request, argument);
 }
 
 /* Requests of the first group of a queue, and where it begins. */
@@ -742,7 +749,7 @@ static ssize_t queue_read(struct fake_kernel *kernel, uint32_t queue, struct uap
 static ssize_t fake_read(void *opaque, int descriptor, void *buffer, size_t size)
 {
     struct fake_kernel *kernel = opaque;
-    struct fake_file *file = file_of(kernel, descriptor);
+    struct fake_file *file = fake_file_of(kernel, descriptor);
     int ret = begin(kernel);
 
     if (ret)
@@ -780,7 +787,7 @@ static ssize_t queue_write(struct fake_kernel *kernel, const struct uapi_fault_r
 static ssize_t fake_write(void *opaque, int descriptor, const void *buffer, size_t size)
 {
     struct fake_kernel *kernel = opaque;
-    struct fake_file *file = file_of(kernel, descriptor);
+    struct fake_file *file = fake_file_of(kernel, descriptor);
     int ret = begin(kernel);
 
     if (ret)
@@ -798,7 +805,7 @@ static ssize_t fake_write(void *opaque, int descriptor, const void *buffer, size
 static int fake_readable(void *opaque, int descriptor)
 {
     struct fake_kernel *kernel = opaque;
-    struct fake_file *file = file_of(kernel, descriptor);
+    struct fake_file *file = fake_file_of(kernel, descriptor);
     int ret = begin(kernel);
     size_t at;
 
@@ -813,7 +820,7 @@ static int fake_eventfd(void *opaque)
 {
     int ret = begin(opaque);
 
-    return ret ? ret : file_new(opaque, FAKE_FILE_EVENT, 0);
+    return ret ? ret : fake_file_new(opaque, FAKE_FILE_EVENT, 0);
 }
 
 static int fake_epoll(void *opaque, const int *descriptors, size_t count)
@@ -821,8 +828,8 @@ static int fake_epoll(void *opaque, const int *descriptors, size_t count)
     int ret = begin(opaque);
 
     for (size_t i = 0; i < count; i++)
-        assert_non_null(file_of(opaque, descriptors[i]));
-    return ret ? ret : file_new(opaque, FAKE_FILE_EPOLL, (uint32_t)descriptors[1]);
+        assert_non_null(fake_file_of(opaque, descriptors[i]));
+    return ret ? ret : fake_file_new(opaque, FAKE_FILE_EPOLL, (uint32_t)descriptors[1]);
 }
 
 static int fake_readlink(void *opaque, const char *path, char *target, size_t size)
@@ -843,7 +850,7 @@ static int fake_device_number(void *opaque, int descriptor, unsigned int *major_
                               unsigned int *minor_number)
 {
     struct fake_kernel *kernel = opaque;
-    struct fake_file *file = file_of(kernel, descriptor);
+    struct fake_file *file = fake_file_of(kernel, descriptor);
     int ret = begin(kernel);
 
     if (ret)
@@ -862,17 +869,17 @@ static uint64_t fake_memlock_limit(void *opaque)
 
 int fake_open_iommufd(struct fake_kernel *kernel)
 {
-    return file_new(kernel, FAKE_FILE_IOMMUFD, 0);
+    return fake_file_new(kernel, FAKE_FILE_IOMMUFD, 0);
 }
 
 int fake_open_vfio(struct fake_kernel *kernel, unsigned int device)
 {
-    return file_new(kernel, FAKE_FILE_VFIO, device);
+    return fake_file_new(kernel, FAKE_FILE_VFIO, device);
 }
 
 int fake_open_other(struct fake_kernel *kernel)
 {
-    return file_new(kernel, FAKE_FILE_OTHER, 0);
+    return fake_file_new(kernel, FAKE_FILE_OTHER, 0);
 }
 
 void fake_page_request(struct fake_kernel *kernel, uint32_t queue, uint32_t cookie, size_t count)
@@ -938,7 +945,7 @@ void fake_link(struct fake_kernel *kernel, const char *path, const char *target)
     assert_int_equal(symlink(target, full), 0);
 }
 
-static void add_file(struct fake_kernel *kernel, const char *path, const void *bytes, size_t size)
+void fake_write_file(struct fake_kernel *kernel, const char *path, const void *bytes, size_t size)
 {
     char full[256];
     FILE *file;
@@ -965,16 +972,16 @@ static void add_device(struct fake_kernel *kernel, unsigned int n)
     config[0x140] = 0x13;
     config[0x142] = 0x01;
     snprintf(path, sizeof(path), "bus/pci/devices/0000:0%u:00.0/config", n + 1);
-    add_file(kernel, path, config, sizeof(config));
+    fake_write_file(kernel, path, config, sizeof(config));
     snprintf(path, sizeof(path), "bus/pci/devices/0000:0%u:00.0/vfio-dev/vfio%u/dev", n + 1, n);
-    add_file(kernel, path, "511:0\n", 6);
+    fake_write_file(kernel, path, "511:0\n", 6);
     snprintf(path, sizeof(path), "bus/pci/devices/0000:0%u:00.0/driver", n + 1);
     fake_link(kernel, path, "../../../../bus/pci/drivers/vfio-pci");
     snprintf(path, sizeof(path), "bus/pci/devices/0000:0%u:00.0/iommu", n + 1);
     snprintf(target, sizeof(target), "../../../../devices/virtual/iommu/dmar%u", n);
     fake_link(kernel, path, target);
     snprintf(path, sizeof(path), "kernel/iommu_groups/%u/reserved_regions", 7 + n);
-    add_file(kernel, path, regions, sizeof(regions) - 1);
+    fake_write_file(kernel, path, regions, sizeof(regions) - 1);
     snprintf(path, sizeof(path), "kernel/iommu_groups/%u/devices/0000:0%u:00.0", 7 + n, n + 1);
     snprintf(target, sizeof(target), "../../../../bus/pci/devices/0000:0%u:00.0", n + 1);
     fake_link(kernel, path, target);
@@ -996,6 +1003,7 @@ void fake_boot(struct fake_kernel *kernel, enum fake_age age)
         .hw_info_type = UAPI_HW_INFO_VTD,
         .ecap = 0x3fef9ea6f0efdf,
         .memlock = UINT64_MAX,
+        .entry_limit = FAKE_AREAS,
         .fail_errno = ENOMEM,
         .root = "/tmp/fake-sysfs.XXXXXX",
         .sys =

@@ -79,6 +79,9 @@ enum fake_file_type {
     FAKE_FILE_QUEUE,
     FAKE_FILE_EVENT,
     FAKE_FILE_EPOLL,
+    FAKE_FILE_CONTAINER,
+    FAKE_FILE_GROUP,
+    FAKE_FILE_GROUP_DEVICE,
     FAKE_FILE_OTHER, /* anything else; ENOTTY */
 };
 
@@ -86,7 +89,16 @@ struct fake_file {
     enum fake_file_type type;
     uint32_t index; /* device, or ID of a queue */
     uint64_t event;
-    bool bound; /* by this descriptor of a VFIO device */
+    bool bound;    /* by this descriptor of a VFIO device */
+    int container; /* of a group: its file, or -1 */
+};
+
+/* What a VFIO container maps. */
+struct fake_container {
+    struct fake_area areas[FAKE_AREAS];
+    size_t area_count;
+    bool has_iommu;
+    unsigned int groups;
 };
 
 struct fake_kernel {
@@ -114,6 +126,10 @@ struct fake_kernel {
     unsigned long fail_call; /* this one fails; 0: none */
     int fail_errno;
     bool failed;
+    unsigned long fail_request;                     /* this ioctl fails always; 0: none */
+    struct fake_container containers[FAKE_OBJECTS]; /* by file */
+    uint64_t entry_limit;                           /* mappings of a container */
+    bool no_type1, not_viable, no_intremap;
 };
 
 /* What is there: for tests that everything was given back. */
@@ -137,7 +153,15 @@ int fake_open_other(struct fake_kernel *kernel);
 /* The device asks for pages: a group of `count`. */
 void fake_page_request(struct fake_kernel *kernel, uint32_t queue, uint32_t cookie, size_t count);
 
+/* The ioctls of containers and groups (fake-type1.c). */
+int fake_type1_ioctl(struct fake_kernel *kernel, struct fake_file *file, unsigned long request,
+                     void *argument);
+void fake_type1_close(struct fake_kernel *kernel, struct fake_file *file);
+int fake_file_new(struct fake_kernel *kernel, enum fake_file_type type, uint32_t index);
+struct fake_file *fake_file_of(struct fake_kernel *kernel, int descriptor);
+
 /* Change sysfs: the link of a device, or a directory. target NULL: remove. */
 void fake_link(struct fake_kernel *kernel, const char *path, const char *target);
+void fake_write_file(struct fake_kernel *kernel, const char *path, const void *bytes, size_t size);
 
 #endif
