@@ -104,6 +104,31 @@ static void print_soft(struct vmm *vm)
                        &census);
 }
 
+/* ---- Linux's iommufd */
+
+static int create_iommufd(struct vmm *vm, const char *text, const struct viommu_log *log,
+                          struct viommu_error *err)
+{
+    struct viommu_iommufd_options options = VIOMMU_IOMMUFD_OPTIONS_INIT;
+    struct vmm_key keys[] = {{"path", NULL}, {"fd", NULL}, {NULL, NULL}};
+    uint64_t fd = 0;
+    int ret;
+
+    ret = vmm_keys_parse("--host iommufd", text, keys, err);
+    if (!ret)
+        ret = vmm_key_number("--host iommufd", &keys[1], 0, INT32_MAX, &fd, err);
+    if (!ret && keys[0].value && keys[1].value)
+        ret = vmm_fail(err, EINVAL, "--host iommufd takes path= or fd=, not both");
+    if (!ret) {
+        options.path = keys[0].value;
+        options.descriptor = keys[1].value ? (int)fd : -1;
+        options.log = *log;
+        ret = viommu_iommufd_create(&vm->host, &options, err);
+    }
+    vmm_keys_free(keys);
+    return ret;
+}
+
 /* ---- Kinds */
 
 static const struct vmm_host_kind {
@@ -117,6 +142,7 @@ static const struct vmm_host_kind {
     void (*print_stats)(struct vmm *vm);
 } host_kinds[] = {
     {"soft", create_soft, NULL, NULL, print_soft},
+    {"iommufd", create_iommufd, viommu_iommufd_add_device, viommu_iommufd_device_descriptor, NULL},
 };
 #define HOST_KINDS (sizeof(host_kinds) / sizeof(host_kinds[0]))
 
@@ -140,8 +166,8 @@ int vmm_host_create(struct vmm *vm, const char *text, const struct viommu_log *l
     length = strcspn(text, ",");
     kind = find_kind(text, length);
     if (!kind)
-        return vmm_fail(err, EINVAL, "--host does not know '%.*s'; there is: soft", (int)length,
-                        text);
+        return vmm_fail(err, EINVAL, "--host does not know '%.*s'; there are: soft, iommufd",
+                        (int)length, text);
     ret = kind->create(vm, text + length + (text[length] == ','), log, err);
     vm->host_kind = kind;
     return ret ? ret : viommu_assign_create(&vm->assign, vm->host, vm->memory, log, err);
