@@ -71,6 +71,8 @@ static void handle_mmio(struct vmm_vcpu *vcpu)
     }
 }
 
+#define DELIVERY_ERRORS_MAX 1000u /* in a row at one instruction */
+
 static void handle_eoi(struct vmm_vcpu *vcpu)
 {
     vmm_ioapic_eoi(vcpu->vm->ioapic, vcpu->run->eoi.vector);
@@ -107,10 +109,28 @@ static void handle_fail_entry(struct vmm_vcpu *vcpu)
                    (unsigned long long)vcpu->run->fail_entry.hardware_entry_failure_reason);
 }
 
+/*
+ * KVM (since Linux 6.14) takes a fault's type for an event whose delivery was cut short, even when it is
+ * not marked valid; QEMU's SVM leaves one there after each fault that it delivers. There is nothing to
+ * deliver then, and going on is right; where there is, it does not get further.
+ */
+static bool may_go_on(struct vmm_vcpu *vcpu)
+{
+    unsigned long long rip = vcpu_rip(vcpu);
+
+    if (vcpu->run->internal.suberror != KVM_INTERNAL_ERROR_DELIVERY_EV)
+        return false;
+    vcpu->delivery_errors = rip == vcpu->delivery_rip ? vcpu->delivery_errors + 1 : 1;
+    vcpu->delivery_rip = rip;
+    return vcpu->delivery_errors < DELIVERY_ERRORS_MAX;
+}
+
 static void handle_internal_error(struct vmm_vcpu *vcpu)
 {
     uint32_t suberror = vcpu->run->internal.suberror;
 
+    if (may_go_on(vcpu))
+        return;
     if (suberror == KVM_INTERNAL_ERROR_EMULATION)
         vmm_stop_error(vcpu->vm,
                        "this machine's KVM cannot emulate the instruction at rip 0x%llx of vCPU "

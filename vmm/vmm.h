@@ -105,6 +105,8 @@ struct vmm_vcpu {
     size_t run_size;
     pthread_t thread;
     bool started;
+    unsigned long long delivery_rip; /* where KVM last could not deliver an event, */
+    unsigned int delivery_errors;    /* and how often since */
 };
 
 struct vmm {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio-blk behind the IOMMU. The image, made by scripts/make-disk: an ext4 filesystem in the
+ * A disk behind the IOMMU: virtio-blk, or NVMe. The image, made by scripts/make-disk: an ext4 filesystem in the
  * first 48 MiB that holds the file "from-host", and 16 MiB behind it for raw transfers. The host
  * looks at what is left there afterwards.
  */
@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DISK          "/dev/vda"
+#define DISK_DEFAULT  "vda"
 #define MOUNT_POINT   "/disk"
 #define RAW_START     (48ull << 20)
 #define RAW_SEED      100
@@ -31,6 +31,22 @@
 #define FIRST_SEED    2 /* of file-2, file-3, ... */
 #define BUFFER_SIZE   (64u << 10)
 #define RAW_CHUNK_MAX (512u << 10)
+
+/* The word block= names another one: nvme0n1. */
+static const char *disk_name(void)
+{
+    const char *name = getenv("block");
+
+    return name ? name : DISK_DEFAULT;
+}
+
+static const char *disk_path(void)
+{
+    static char path[64];
+
+    snprintf(path, sizeof(path), "/dev/%s", disk_name());
+    return path;
+}
 
 static const size_t file_sizes[] = {1, 4095, 4096, 65537, 1 << 20, (3 << 20) + 17};
 #define N_FILES (sizeof(file_sizes) / sizeof(file_sizes[0]))
@@ -77,7 +93,7 @@ static int sum_file(const char *path, size_t *size, uint64_t *sum)
 static bool mount_disk(void)
 {
     mkdir(MOUNT_POINT, 0755);
-    if (!mount(DISK, MOUNT_POINT, "ext4", 0, NULL))
+    if (!mount(disk_path(), MOUNT_POINT, "ext4", 0, NULL))
         return true;
     return expect(false, "mounts the filesystem", "%s", strerror(errno));
 }
@@ -186,7 +202,7 @@ static int raw_worker(unsigned worker)
 {
     uint64_t start = (uint64_t)worker * RAW_SHARE;
     void *buf;
-    int fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+    int fd = open(disk_path(), O_RDWR | O_DIRECT | O_CLOEXEC);
     int result;
 
     if (fd < 0 || posix_memalign(&buf, 4096, RAW_CHUNK_MAX))
@@ -220,7 +236,7 @@ static void write_for_ever(unsigned worker)
 {
     uint64_t start = (uint64_t)worker * RAW_SHARE;
     void *buf;
-    int fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+    int fd = open(disk_path(), O_RDWR | O_DIRECT | O_CLOEXEC);
 
     if (fd < 0 || posix_memalign(&buf, 4096, RAW_CHUNK_MAX))
         return;
@@ -239,34 +255,38 @@ void disk_traffic_start(void)
     }
 }
 
-/* The PCI function that carries the disk: the parent of its virtio device. */
+/* The PCI function that carries the disk: the nearest of the devices above it that has a vendor. */
 static bool disk_function(char *addr, size_t size)
 {
     char path[PATH_MAX], *slash;
+    unsigned slot;
 
-    if (!realpath("/sys/block/vda/device", path))
+    snprintf(addr, size, "/sys/block/%s/device", disk_name());
+    if (!realpath(addr, path))
         return false;
-    slash = strrchr(path, '/');
-    *slash = '\0';
-    slash = strrchr(path, '/');
-    snprintf(addr, size, "%s", slash + 1);
-    return true;
+    while ((slash = strrchr(path, '/'))) {
+        snprintf(addr, size, "%s", slash + 1);
+        if (sscanf(addr, "%*4x:%*2x:%2x.%*1x", &slot) == 1)
+            return true;
+        *slash = '\0';
+    }
+    return false;
 }
 
 void check_disk(const struct job *job, struct unit *unit)
 {
     char addr[32];
 
-    subject("virtio-blk");
+    subject("disk %s", disk_name());
     if (job->disk && !strcmp(job->disk, "none")) {
         note("no disk, not checked");
         return;
     }
-    if (!wait_for_path(DISK, 10000) || !disk_function(addr, sizeof(addr))) {
-        expect(false, "the disk is found", "there is no " DISK " after 10 s");
+    if (!wait_for_path(disk_path(), 10000) || !disk_function(addr, sizeof(addr))) {
+        expect(false, "the disk is found", "there is no %s after 10 s", disk_path());
         return;
     }
-    subject("virtio-blk %s", addr);
+    subject("%s %s", disk_name(), addr);
     check_group(job, unit, addr);
     check_filesystem();
     check_raw();
