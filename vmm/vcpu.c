@@ -110,9 +110,9 @@ static void handle_fail_entry(struct vmm_vcpu *vcpu)
 }
 
 /*
- * KVM (since Linux 6.14) takes a fault's type for an event whose delivery was cut short, even when it is
- * not marked valid; QEMU's SVM leaves one there after each fault that it delivers. There is nothing to
- * deliver then, and going on is right; where there is, it does not get further.
+ * KVM (since Linux 6.14) takes a fault's type for an event whose delivery was cut short, even when
+ * it is not marked valid; QEMU's SVM leaves one there after each fault that it delivers. There is
+ * nothing to deliver then, and going on is right; where there is, it does not get further.
  */
 static bool may_go_on(struct vmm_vcpu *vcpu)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A disk behind the IOMMU: virtio-blk, or NVMe. The image, made by scripts/make-disk: an ext4 filesystem in the
- * first 48 MiB that holds the file "from-host", and 16 MiB behind it for raw transfers. The host
- * looks at what is left there afterwards.
+ * A disk behind the IOMMU: virtio-blk, or NVMe. The image, made by scripts/make-disk: an ext4
+ * filesystem in the first 48 MiB that holds the file "from-host", and 16 MiB behind it for raw
+ * transfers. The host looks at what is left there afterwards.
  */
 #define _GNU_SOURCE /* O_DIRECT */
 #include "guest.h"
