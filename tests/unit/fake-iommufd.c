@@ -390,7 +390,8 @@ static int hw_info(struct fake_kernel *kernel, struct uapi_hw_info *cmd)
     cmd->data_len = length;
     cmd->out_data_type = kernel->hw_info_type;
     cmd->out_max_pasid_log2 = kernel->age >= LINUX_6_15 ? device->pasid_bits : 0;
-    cmd->out_capabilities = kernel->age >= LINUX_6_7 ? UAPI_HW_CAP_DIRTY_TRACKING : 0;
+    cmd->out_capabilities =
+        kernel->age >= LINUX_6_7 ? UAPI_HW_CAP_DIRTY_TRACKING | kernel->capabilities : 0;
     return 0;
 }
 

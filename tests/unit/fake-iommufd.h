@@ -109,7 +109,8 @@ struct fake_kernel {
     bool no_nesting;
     uint32_t hw_info_type;
     uint64_t ecap;
-    uint64_t memlock; /* UINT64_MAX: no limit */
+    uint64_t capabilities; /* UAPI_HW_CAP_* besides */
+    uint64_t memlock;      /* UINT64_MAX: no limit */
     uint64_t pinned;
     int open_errno;
     struct fake_device devices[FAKE_DEVICES];

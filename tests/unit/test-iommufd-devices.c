@@ -200,6 +200,7 @@ static void test_unknown_address(void **state)
                      0);
     assert_int_equal(viommu_host_hw_info(rig.host, rig.device, &info, &rig.error), 0);
     assert_false(info.page_requests);
+    assert_false(info.ats);
     assert_string_equal(info.name, "VT-d");
     rig_end(&rig);
 }

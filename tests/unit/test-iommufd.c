@@ -236,6 +236,7 @@ static void test_hw_info(void **state)
     assert_int_equal(info.max_pasid_log2, 20);
     assert_true(info.dirty_tracking);
     assert_true(info.page_requests); /* ECAP.PRS, and PRI in the configuration space */
+    assert_true(info.ats);
     assert_string_equal(info.name, "dmar0");
     assert_int_equal(fake_census(&rig.kernel).objects[FAKE_QUEUE], 0); /* of the probe */
     assert_int_equal(viommu_host_hw_info(rig.host, 99, &info, &rig.error), -ENOENT);
@@ -251,16 +252,21 @@ static void test_hw_info_of_others(void **state)
         uint64_t ecap;
         enum viommu_host_iommu expected;
         unsigned int pasid_bits;
-        bool page_requests;
+        bool page_requests, ats;
+        uint64_t capabilities;
         const char *name;
     } rows[] = {
-        {LINUX_6_6, 1, 0x3fef9ea6f0efdf, VIOMMU_HOST_IOMMU_VTD, 0, false, "dmar2"},
-        {LINUX_6_11, 1, 0x3fef9ea6f0efdf, VIOMMU_HOST_IOMMU_VTD, 0, true, "dmar2"},
-        {LINUX_7_3, 1, 0x3fef9ea6f0efdf & ~(1ull << 29), VIOMMU_HOST_IOMMU_VTD, 20, false, "dmar2"},
-        {LINUX_7_3, 0, 0, VIOMMU_HOST_IOMMU_NONE, 20, false, "dmar2"},
-        {LINUX_7_3, 2, 0, VIOMMU_HOST_IOMMU_SMMUV3, 20, false, "SMMUv3"},
-        {LINUX_7_3, 4, 0, VIOMMU_HOST_IOMMU_AMD, 20, false, "AMD-Vi"},
-        {LINUX_7_3, 77, 0, VIOMMU_HOST_IOMMU_NONE, 20, false, "IOMMU of unknown type 0x4d"},
+        {LINUX_6_6, 1, 0x3fef9ea6f0efdf, VIOMMU_HOST_IOMMU_VTD, 0, false, true, 0, "dmar2"},
+        {LINUX_6_11, 1, 0x3fef9ea6f0efdf, VIOMMU_HOST_IOMMU_VTD, 0, true, true, 0, "dmar2"},
+        {LINUX_7_3, 1, 0x3fef9ea6f0efdf & ~(1ull << 29), VIOMMU_HOST_IOMMU_VTD, 20, false, true, 0,
+         "dmar2"},
+        {LINUX_7_3, 1, 0x3fef9ea6f0efdb, VIOMMU_HOST_IOMMU_VTD, 20, true, false, 0, "dmar2"},
+        {LINUX_7_3, 1, 0x3fef9ea6f0efdf, VIOMMU_HOST_IOMMU_VTD, 20, true, false, 8, "dmar2"},
+        {LINUX_7_3, 0, 0, VIOMMU_HOST_IOMMU_NONE, 20, false, false, 0, "dmar2"},
+        {LINUX_7_3, 2, 0, VIOMMU_HOST_IOMMU_SMMUV3, 20, false, false, 0, "SMMUv3"},
+        {LINUX_7_3, 4, 0, VIOMMU_HOST_IOMMU_AMD, 20, false, false, 0, "AMD-Vi"},
+        {LINUX_7_3, 77, 0, VIOMMU_HOST_IOMMU_NONE, 20, false, false, 0,
+         "IOMMU of unknown type 0x4d"},
     };
 
     (void)state;
@@ -271,6 +277,7 @@ static void test_hw_info_of_others(void **state)
         rig_host(&rig, rows[i].age);
         rig.kernel.hw_info_type = rows[i].type;
         rig.kernel.ecap = rows[i].ecap;
+        rig.kernel.capabilities = rows[i].capabilities;
         if (rows[i].type > 1)
             fake_link(&rig.kernel, "bus/pci/devices/0000:03:00.0/iommu", NULL);
         assert_int_equal(viommu_host_bind(rig.host, "03:00.0", &rig.device, &rig.error), 0);
@@ -278,6 +285,7 @@ static void test_hw_info_of_others(void **state)
         assert_int_equal(info.type, rows[i].expected);
         assert_int_equal(info.max_pasid_log2, rows[i].pasid_bits);
         assert_int_equal(info.page_requests, rows[i].page_requests);
+        assert_int_equal(info.ats, rows[i].ats);
         assert_string_equal(info.name, rows[i].name);
         if (rows[i].type == 4)
             assert_int_equal(info.registers[0], 0xe);

@@ -9,10 +9,13 @@
 #include "host/iommufd/iommufd.h"
 
 /* VT-d 5.0, 11.4.3: extended capability register. */
+#define ECAP_DT   BIT64(2)
 #define ECAP_PRS  BIT64(29)
 #define ECAP_SMTS BIT64(43)
 
-#define PCI_EXT_CAP_PRI 0x13 /* PCIe base specification, 10.5.2 */
+/* PCIe base specification, 10.5.1 and 10.5.2. */
+#define PCI_EXT_CAP_ATS 0x0f
+#define PCI_EXT_CAP_PRI 0x13
 
 #define PASID_BITS_MAX 20
 
@@ -61,6 +64,24 @@ static void take_data(struct viommu_host_hw_info *info, uint32_t type,
         strcpy(info->name, name);
 }
 
+static bool has_capability(const struct iommufd_host *host, const struct iommufd_device *device,
+                           unsigned int id)
+{
+    return device->address[0] &&
+           host_pci_has_extended_capability(&host->sys, host->sysfs, device->address, id);
+}
+
+/* The kernel says when it does not use ATS although both have it, but only since lately. */
+static bool has_device_tlb(const struct iommufd_host *host, const struct iommufd_device *device,
+                           uint64_t capabilities)
+{
+    const struct viommu_host_hw_info *info = &device->info;
+
+    return info->type == VIOMMU_HOST_IOMMU_VTD && info->registers[1] & ECAP_DT &&
+           !(capabilities & UAPI_HW_CAP_ATS_NOT_SUPPORTED) &&
+           has_capability(host, device, PCI_EXT_CAP_ATS);
+}
+
 /*
  * A HWPT with a fault queue can be attached only to a device that can ask for pages itself. 0 and
  * *can, or why that cannot be told.
@@ -73,9 +94,7 @@ static int can_request_pages(struct iommufd_host *host, const struct iommufd_dev
 
     *can = false;
     if (info->type != VIOMMU_HOST_IOMMU_VTD || !(info->registers[1] & ECAP_PRS) ||
-        !(info->registers[1] & ECAP_SMTS) || !device->address[0] ||
-        !host_pci_has_extended_capability(&host->sys, host->sysfs, device->address,
-                                          PCI_EXT_CAP_PRI))
+        !(info->registers[1] & ECAP_SMTS) || !has_capability(host, device, PCI_EXT_CAP_PRI))
         return 0;
     ret = iommufd_fault_queues_probe(host);
     *can = !ret;
@@ -111,6 +130,7 @@ int iommufd_describe(struct iommufd_host *host, struct iommufd_device *device,
     info->dirty_tracking = cmd.out_capabilities & UAPI_HW_CAP_DIRTY_TRACKING;
     info->max_pasid_log2 =
         cmd.out_max_pasid_log2 < PASID_BITS_MAX ? cmd.out_max_pasid_log2 : PASID_BITS_MAX;
+    info->ats = has_device_tlb(host, device, cmd.out_capabilities);
     ret = can_request_pages(host, device, &info->page_requests);
     return ret ? describe_failed(device, ret, error) : 0;
 }

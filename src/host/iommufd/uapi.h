@@ -144,7 +144,8 @@ struct uapi_hw_info_amd {
     uint64_t efr2;
 };
 
-#define UAPI_HW_CAP_DIRTY_TRACKING (UINT64_C(1) << 0)
+#define UAPI_HW_CAP_DIRTY_TRACKING    (UINT64_C(1) << 0)
+#define UAPI_HW_CAP_ATS_NOT_SUPPORTED (UINT64_C(1) << 3) /* by 7.3 */
 
 struct uapi_hw_info {
     uint32_t size;
