@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "assigned.h"
 #include "pci.h"
-#include "pci_ats.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
@@ -120,18 +119,4 @@ void vmm_assigned_detach(struct vmm_assigned *assigned)
         viommu_soft_device_remove(assigned->device);
     assigned->attachment = NULL;
     assigned->device = NULL;
-}
-
-void vmm_assigned_limit(const struct vmm_assigned *assigned, struct vmm_pci_services *services)
-{
-    const struct viommu_host_hw_info *info =
-        viommu_host_device_info(viommu_assigned_device_host_device(assigned->attachment));
-    uint64_t promised = viommu_pci_device_get_viommu_cap(assigned->fn->viommu);
-
-    if (!(promised & VIOMMU_CAP_PASID))
-        services->pasid_bits = 0;
-    else if (services->pasid_bits > info->max_pasid_log2)
-        services->pasid_bits = info->max_pasid_log2;
-    services->ats &= (promised & VIOMMU_CAP_ATS) && info->ats;
-    services->pri &= services->ats && (promised & VIOMMU_CAP_PRI) && info->page_requests;
 }

@@ -12,7 +12,6 @@
 struct viommu_assigned_device;
 struct viommu_soft_device;
 struct vmm_pci_function;
-struct vmm_pci_services;
 
 struct vmm_assigned {
     struct vmm_dma dma; /* through the host's IOMMU; refused without bus mastering */
@@ -31,11 +30,5 @@ struct vmm_assigned {
 int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,
                         struct viommu_error *err);
 void vmm_assigned_detach(struct vmm_assigned *assigned);
-
-/*
- * Take from `services`, which are the device's own, what an attached function may not show its
- * guest: what the vIOMMU is not configured for, and what the host has not.
- */
-void vmm_assigned_limit(const struct vmm_assigned *assigned, struct vmm_pci_services *services);
 
 #endif

@@ -232,7 +232,7 @@ static struct vmm_pci_services shown_services(const struct edu_function *device,
     };
 
     if (options->assigned)
-        vmm_assigned_limit(&device->assigned, &services);
+        vmm_pci_limit_services(&services, &device->fn, device->assigned.attachment);
     return services;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pci_ats.h"
 #include "pci.h"
+#include <viommu/assign.h>
 
 #define CAPABILITY_ATS   0x000fu
 #define CAPABILITY_PRI   0x0013u
@@ -67,6 +68,8 @@ static void add_pri(struct vmm_pci_function *fn)
     vmm_pci_put32(fn->write_mask, at + PRI_ALLOCATION, UINT32_MAX);
 }
 
+_Static_assert(PASID_LENGTH + ATS_LENGTH + PRI_LENGTH == VMM_PCI_SERVICES_SIZE, "all of them");
+
 void vmm_pci_add_services(struct vmm_pci_function *fn, const struct vmm_pci_services *services)
 {
     if (services->pasid_bits)
@@ -75,6 +78,21 @@ void vmm_pci_add_services(struct vmm_pci_function *fn, const struct vmm_pci_serv
         add_ats(fn);
     if (services->pri)
         add_pri(fn);
+}
+
+void vmm_pci_limit_services(struct vmm_pci_services *services, const struct vmm_pci_function *fn,
+                            const struct viommu_assigned_device *attachment)
+{
+    const struct viommu_host_hw_info *info =
+        viommu_host_device_info(viommu_assigned_device_host_device(attachment));
+    uint64_t promised = viommu_pci_device_get_viommu_cap(fn->viommu);
+
+    if (!(promised & VIOMMU_CAP_PASID))
+        services->pasid_bits = 0;
+    else if (services->pasid_bits > info->max_pasid_log2)
+        services->pasid_bits = info->max_pasid_log2;
+    services->ats &= (promised & VIOMMU_CAP_ATS) && info->ats;
+    services->pri &= services->ats && (promised & VIOMMU_CAP_PRI) && info->page_requests;
 }
 
 static bool is_set(struct vmm_pci_function *fn, uint16_t at, unsigned int offset, uint16_t bit)
@@ -139,4 +157,13 @@ void vmm_pci_pri_set_stopped(struct vmm_pci_function *fn, bool stopped)
 void vmm_pci_pri_clear_errors(struct vmm_pci_function *fn)
 {
     change(fn, PRI_STATUS, PRI_RESPONSE_FAILURE | PRI_UNEXPECTED_INDEX, 0);
+}
+
+void vmm_pci_pri_follow(struct vmm_pci_function *fn)
+{
+    bool enabled = vmm_pci_pri_enabled(fn);
+
+    if (vmm_pci_pri_take_reset(fn) && !enabled)
+        vmm_pci_pri_clear_errors(fn);
+    vmm_pci_pri_set_stopped(fn, !enabled);
 }

@@ -10,7 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct viommu_assigned_device;
 struct vmm_pci_function;
+
+/* Bytes that the capabilities take. */
+#define VMM_PCI_SERVICES_SIZE 32u
 
 /* Outstanding page requests that a function offers to have (Page Request Capacity). */
 #define VMM_PCI_PRI_CAPACITY 32u
@@ -27,6 +31,13 @@ struct vmm_pci_services {
  * device's config_write then looks at what is enabled now.
  */
 void vmm_pci_add_services(struct vmm_pci_function *fn, const struct vmm_pci_services *services);
+
+/*
+ * Take from `services`, which are the device's own, what an assigned function may not show its
+ * guest: what its vIOMMU is not configured for, and what the host has not.
+ */
+void vmm_pci_limit_services(struct vmm_pci_services *services, const struct vmm_pci_function *fn,
+                            const struct viommu_assigned_device *attachment);
 
 /* What the guest has enabled; without the capability nothing. Any thread. */
 bool vmm_pci_pasid_enabled(struct vmm_pci_function *fn);
@@ -47,5 +58,8 @@ void vmm_pci_pri_set_response_failure(struct vmm_pci_function *fn);
 void vmm_pci_pri_set_unexpected_index(struct vmm_pci_function *fn);
 void vmm_pci_pri_set_stopped(struct vmm_pci_function *fn, bool stopped);
 void vmm_pci_pri_clear_errors(struct vmm_pci_function *fn);
+
+/* After a write, for a function whose page requests we do not see: the status register follows. */
+void vmm_pci_pri_follow(struct vmm_pci_function *fn);
 
 #endif

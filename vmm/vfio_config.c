@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Configuration space of a VFIO device: what the guest is shown of it, and where. */
+#include "pci_ats.h"
 #include "pci_internal.h"
 #include "vfio.h"
 #include <errno.h>
@@ -107,6 +108,7 @@ void vmm_vfio_config_write(struct vmm_pci_function *fn, unsigned int offset, uns
     struct vmm_vfio *vfio = vmm_vfio_of(fn);
     uint32_t value = vmm_pci_config_load(fn, offset, size);
 
+    vmm_pci_pri_follow(fn);
     if (goes_through(vfio, offset, size))
         vfio->kernel->write(vfio->fd, &value, size, config_offset(vfio, offset));
 }
@@ -357,6 +359,23 @@ static void add_extended_capabilities(struct vmm_vfio *vfio, const struct config
     vmm_pci_place_extended_capability(&vfio->fn, (uint16_t)((end + 3) & ~3u));
 }
 
+/*
+ * PASIDs, ATS and page requests. VFIO shows none of these capabilities, and the host switches them
+ * when it attaches page tables: what the guest writes there stays here. Of what the device has the
+ * host speaks.
+ */
+static void add_services(struct vmm_vfio *vfio)
+{
+    struct vmm_pci_services services = {.pasid_bits = 20, .ats = true, .pri = true};
+    struct vmm_pci_function *fn = &vfio->fn;
+
+    if (!vfio->attachment || !fn->express_offset ||
+        fn->next_extended + VMM_PCI_SERVICES_SIZE > VMM_PCI_CONFIG_SIZE)
+        return;
+    vmm_pci_limit_services(&services, fn, vfio->attachment);
+    vmm_pci_add_services(fn, &services);
+}
+
 /* ---- All of it */
 
 static void identify(struct vmm_vfio *vfio, const struct config_copy *copy)
@@ -386,8 +405,10 @@ int vmm_vfio_config_create(struct vmm_vfio *vfio, struct viommu_error *err)
         identify(vfio, copy);
         ret = add_capabilities(vfio, copy, err);
     }
-    if (!ret)
+    if (!ret) {
         add_extended_capabilities(vfio, copy);
+        add_services(vfio);
+    }
     free(copy);
     return ret;
 }

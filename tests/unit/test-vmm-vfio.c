@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <viommu/assign.h>
+#include <viommu/soft.h>
 
 #include <cmocka.h>
 
@@ -83,6 +85,15 @@ bool __wrap_vmm_irq_lookup(const struct viommu_pci_device *from, uint64_t *addre
 /* ---- The device in a machine */
 
 static struct vmm_vfio *vfio;
+static const char *host_device; /* of the simulated host, that it is attached as; NULL: it is not */
+
+static int attach(struct machine *machine, struct viommu_error *error)
+{
+    if (!host_device)
+        return 0;
+    return viommu_assign_attach(machine->vm.assign, vfio->fn.viommu, host_device, &vfio->attachment,
+                                error);
+}
 
 static int try_device(struct machine *machine, struct viommu_error *error)
 {
@@ -96,6 +107,7 @@ static int try_device(struct machine *machine, struct viommu_error *error)
     ret =
         vmm_pci_function_init(&vfio->fn, &machine->vm, SLOT << 3, &identity, &vmm_vfio_ops, error);
     assert_int_equal(ret, 0);
+    assert_int_equal(attach(machine, error), 0);
     ret = vmm_vfio_open(vfio, FAKE_FD, error);
     if (!ret)
         ret = vmm_pci_register(&vfio->fn, error);
@@ -219,6 +231,102 @@ static void a_hidden_first_extended_capability_leaves_a_null_one(void **state)
     assert_int_equal(config(machine, FAKE_SERIAL, 4), 0x00010003 | FAKE_SPECIFIC << 20);
     assert_int_equal(config(machine, FAKE_SERIAL + 4, 4), 0x11223344);
     assert_int_equal(config(machine, FAKE_SPECIFIC, 4), 0x0001000b);
+}
+
+static struct machine *attached_machine(const char *viommu)
+{
+    struct machine *machine = machine_create(viommu, "soft");
+    struct viommu_soft_device *device;
+    struct viommu_error error;
+
+    memset(&kvm, 0, sizeof(kvm));
+    host_device = "0000:3a:03.0";
+    assert_int_equal(vmm_routes_create(&machine->vm, NULL), 0);
+    assert_int_equal(viommu_soft_device_add(machine->vm.host, host_device, 0, &device, &error), 0);
+    if (try_device(machine, &error))
+        fail_msg("%s", error.message);
+    return machine;
+}
+
+static void attached_machine_destroy(struct machine *machine)
+{
+    host_device = NULL;
+    bare_machine_destroy(machine);
+}
+
+#define SERVICES 0x170u /* behind what the device has */
+
+/* PASID, ATS and page requests, which VFIO does not show: what is promised and the host has. */
+static void services_are_made_up(void **state)
+{
+    static const struct {
+        const char *viommu;
+        uint32_t first, second, third; /* headers of capabilities, 8 bytes from each other */
+    } rows[] = {
+        {"vtd,pasid-bits=20,device-iotlb=on,page-requests=on", 0x1781001b, 0x1801000f, 0x00010013},
+        {"vtd,pasid-bits=8,device-iotlb=on", 0x1781001b, 0x0001000f, 0},
+        {"vtd,device-iotlb=on,pasid-bits=0", 0x0001000f, 0, 0},
+        {"vtd,pasid-bits=0", 0, 0, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct machine *machine;
+
+        fake_vfio_reset();
+        machine = attached_machine(rows[i].viommu);
+        assert_int_equal(config(machine, FAKE_SPECIFIC, 4),
+                         0x0001000b | (rows[i].first ? SERVICES << 20 : 0));
+        assert_int_equal(config(machine, SERVICES, 4), rows[i].first);
+        assert_int_equal(config(machine, SERVICES + 8, 4), rows[i].second);
+        assert_int_equal(config(machine, SERVICES + 16, 4), rows[i].third);
+        if ((rows[i].first & 0xffff) == 0x1b)
+            assert_int_equal(config(machine, SERVICES + 4, 2), 20 << 8);
+        attached_machine_destroy(machine);
+    }
+}
+
+/* The host enables them in the device; the status register behaves as that of one that obeys. */
+static void services_are_the_hosts_to_switch(void **state)
+{
+    struct machine *machine;
+
+    (void)state;
+    fake_vfio_reset();
+    machine = attached_machine("vtd,pasid-bits=20,device-iotlb=on,page-requests=on");
+    set_config(machine, SERVICES + 6, 2, 1);
+    set_config(machine, SERVICES + 14, 2, 0x8000);
+    set_config(machine, SERVICES + 20, 2, 1);
+    assert_int_equal(config(machine, SERVICES + 6, 2), 1);
+    assert_int_equal(config(machine, SERVICES + 14, 2), 0x8000);
+    assert_int_equal(config(machine, SERVICES + 20, 4), 0x80000001);
+    set_config(machine, SERVICES + 20, 2, 0);
+    assert_int_equal(config(machine, SERVICES + 20, 4), 0x81000000);
+    set_config(machine, SERVICES + 20, 2, 2);
+    assert_int_equal(config(machine, SERVICES + 20, 4), 0x81000000);
+    for (unsigned int i = 0; i < 32; i++)
+        assert_int_equal(fake.config[SERVICES + i], 0);
+    attached_machine_destroy(machine);
+}
+
+/* Behind a capability that reaches to the end there is no room, in conventional PCI no list. */
+static void services_need_room(void **state)
+{
+    static const uint32_t to_the_end = (VMM_PCI_CONFIG_SIZE - FAKE_SPECIFIC) << 20 | 0x55;
+    struct machine *machine;
+
+    (void)state;
+    for (int conventional = 0; conventional < 2; conventional++) {
+        fake_vfio_reset();
+        if (conventional)
+            fake.config[FAKE_EXPRESS] = 0xff;
+        else
+            memcpy(fake.config + FAKE_SPECIFIC + 4, &to_the_end, 4);
+        machine = attached_machine("vtd,pasid-bits=20,device-iotlb=on,page-requests=on");
+        assert_int_equal(config(machine, FAKE_SPECIFIC, 4), conventional ? 0 : 0x0001000b);
+        assert_int_equal(config(machine, 0x100, 4), conventional ? 0 : FAKE_SERIAL << 20);
+        attached_machine_destroy(machine);
+    }
 }
 
 static void vendor_registers_are_the_devices(void **state)
@@ -650,6 +758,9 @@ int main(void)
         TEST(the_guest_sees_the_device),
         TEST(capabilities_lie_where_the_device_has_them),
         TEST(a_hidden_first_extended_capability_leaves_a_null_one),
+        cmocka_unit_test(services_are_made_up),
+        cmocka_unit_test(services_are_the_hosts_to_switch),
+        cmocka_unit_test(services_need_room),
         TEST(vendor_registers_are_the_devices),
         TEST(bus_mastering_follows_the_guest_and_decoding_stays),
         TEST(pages_without_msix_are_mapped),
