@@ -72,6 +72,7 @@ struct host_device {
     bool has_group;
     unsigned int group;
     bool node_there, node_usable; /* /dev/vfio/devices/NODE; may be opened by this user */
+    bool group_usable;            /* so may /dev/vfio/GROUP */
     unsigned long user;           /* process that has it open, as far as can be seen; 0: none */
     struct host_probe probe;
 };
@@ -108,7 +109,8 @@ struct host {
     bool firmware_vtd, firmware_amd;         /* ACPI tables DMAR and IVRS are there */
     enum host_answer scalable;               /* the kernel uses scalable mode */
     bool iommufd, iommufd_usable;            /* /dev/iommu; may be opened by this user */
-    bool unsafe_interrupts;                  /* iommufd.allow_unsafe_interrupts is on */
+    bool type1, type1_usable;                /* /dev/vfio/vfio, by which devices are mirrored */
+    bool unsafe_iommufd, unsafe_type1;       /* allow_unsafe_interrupts of these modules is on */
     bool memlock_unlimited;
     uint64_t memlock; /* bytes that this user may lock */
     char probed[256]; /* what came of asking the kernel; "": it was not asked */
@@ -137,6 +139,9 @@ const struct host_group *host_find_group(const struct host *host, unsigned int n
 
 /* Whether they are of one kind, with the same registers. */
 bool host_same_abilities(const struct host_iommu *one, const struct host_iommu *other);
+
+/* Whether VFIO has it, by vfio-pci or a driver like it. */
+bool host_is_vfio(const struct host_device *device);
 
 /* Bridges are not assigned, and do not count among what an IOMMU has to serve. */
 bool host_is_bridge(const struct host_device *device);

@@ -128,10 +128,11 @@ static json_t *lack_object(const void *member)
 
 static json_t *kernel_object(const struct host *host)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:b, s:o}", "release", host->release, "machine",
-                     host->machine, "options", host->options, "scalable_mode",
+    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:b, s:b, s:b, s:o}", "release", host->release,
+                     "machine", host->machine, "options", host->options, "scalable_mode",
                      answer(host->scalable), "iommufd", host->iommufd, "iommufd_usable",
-                     host->iommufd_usable, "hw_info", text_or_null(host->probed));
+                     host->iommufd_usable, "type1", host->type1, "type1_usable", host->type1_usable,
+                     "hw_info", text_or_null(host->probed));
 }
 
 static json_t *verdict_object(const struct host *host)

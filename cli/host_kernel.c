@@ -114,10 +114,17 @@ static void read_name(struct host *host, struct tree *tree)
         strcpy(host->name, "host");
 }
 
-void host_read_kernel(struct host *host, struct tree *tree)
+static bool allows_unsafe_interrupts(struct tree *tree, const char *module)
 {
     char text[8];
 
+    tree_text(tree_path(tree, "sys/module/%s/parameters/allow_unsafe_interrupts", module), text,
+              sizeof(text));
+    return text[0] == 'Y';
+}
+
+void host_read_kernel(struct host *host, struct tree *tree)
+{
     read_name(host, tree);
     read_options(host, tree);
     read_scalable(host, tree);
@@ -125,9 +132,10 @@ void host_read_kernel(struct host *host, struct tree *tree)
     host->firmware_amd = tree_exists(tree_path(tree, "sys/firmware/acpi/tables/IVRS"));
     host->iommufd = tree_exists(tree_path(tree, "dev/iommu"));
     host->iommufd_usable = tree_usable(tree_path(tree, "dev/iommu"));
-    tree_text(tree_path(tree, "sys/module/iommufd/parameters/allow_unsafe_interrupts"), text,
-              sizeof(text));
-    host->unsafe_interrupts = text[0] == 'Y';
+    host->type1 = tree_exists(tree_path(tree, "dev/vfio/vfio"));
+    host->type1_usable = tree_usable(tree_path(tree, "dev/vfio/vfio"));
+    host->unsafe_iommufd = allows_unsafe_interrupts(tree, "iommufd");
+    host->unsafe_type1 = allows_unsafe_interrupts(tree, "vfio_iommu_type1");
     /* Of a copy that leaves /proc/self out, nothing can be said. */
     host->memlock_unlimited = true;
     for_each_line(tree_path(tree, "proc/self/limits"), take_limit, host);
@@ -149,7 +157,8 @@ static bool is_node_of(const struct host_device *device, const char *target)
 
     snprintf(node, sizeof(node), "/dev/vfio/devices/%s", device->node);
     snprintf(group, sizeof(group), "/dev/vfio/%u", device->group);
-    return !strcmp(target, node) || (device->has_group && !strcmp(target, group));
+    return (device->node[0] && !strcmp(target, node)) ||
+           (device->has_group && !strcmp(target, group));
 }
 
 static int look_at_file(void *opaque, const char *name)
@@ -163,7 +172,7 @@ static int look_at_file(void *opaque, const char *name)
     if (strncmp(target, "/dev/vfio/", strlen("/dev/vfio/")) != 0)
         return 0;
     for (size_t i = 0; i < host->device_count; i++) {
-        if (host->devices[i].node[0] && is_node_of(&host->devices[i], target))
+        if (host_is_vfio(&host->devices[i]) && is_node_of(&host->devices[i], target))
             host->devices[i].user = search->process;
     }
     return 0;
@@ -186,6 +195,6 @@ int host_read_users(struct host *host, struct tree *tree)
     bool any = false;
 
     for (size_t i = 0; i < host->device_count; i++)
-        any = any || host->devices[i].node[0];
+        any = any || host_is_vfio(&host->devices[i]);
     return any ? tree_list(tree_path(tree, "proc"), look_at_process, &search) : 0;
 }

@@ -164,11 +164,12 @@ static void judge_scalable(struct judge *judge)
 static void judge_interrupts(struct judge *judge)
 {
     const struct host *host = judge->host;
+    bool nesting = host->type1 && host->unsafe_type1;
 
-    if (host->unsafe_interrupts)
+    if (host->unsafe_iommufd)
         return;
     if (strstr(host->options, "intremap=off")) {
-        lack(judge, LACK_OPTION, ANY, "boot without intremap=off",
+        lack(judge, LACK_OPTION, nesting, "boot without intremap=off",
              "interrupt remapping is off, without which the kernel gives no device away");
         return;
     }
@@ -177,13 +178,15 @@ static void judge_interrupts(struct judge *judge)
 
         if (concerns(judge, iommu) && iommu->has_registers &&
             !abilities_remaps_interrupts(&iommu->info))
-            lack(judge, LACK_HARDWARE, ANY, "iommufd.allow_unsafe_interrupts=1, for trusted guests",
+            lack(judge, LACK_HARDWARE, nesting,
+                 "iommufd.allow_unsafe_interrupts=1, for trusted guests",
                  "IOMMU %s has no interrupt remapping, without which the kernel gives no device "
                  "away",
                  iommu->info.name);
     }
 }
 
+/* Without iommufd, type 1 assigns devices too; only nesting it cannot. */
 static void judge_kernel(struct judge *judge)
 {
     const struct host *host = judge->host;
@@ -193,11 +196,11 @@ static void judge_kernel(struct judge *judge)
     struct host_lack *added;
 
     if (known && version < 6008 && !host->iommufd) {
-        lack(judge, LACK_KERNEL, ANY, "use Linux 6.8 or later",
+        lack(judge, LACK_KERNEL, host->type1, "use Linux 6.8 or later",
              "Linux %u.%u is too old: iommufd takes devices since 6.6, and nests on VT-d since 6.8",
              major, minor);
     } else if (!host->iommufd) {
-        lack(judge, LACK_KERNEL, ANY,
+        lack(judge, LACK_KERNEL, host->type1,
              "modprobe iommufd, or a kernel with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV",
              "there is no /dev/iommu: the kernel has no iommufd, or has not loaded it");
     } else if (known && version < 6008) {
@@ -214,8 +217,12 @@ static void judge_permissions(struct judge *judge)
     const struct host *host = judge->host;
 
     if (host->iommufd && !host->iommufd_usable)
-        lack(judge, LACK_PERMISSION, ANY, "run it as root, or let the user read and write the file",
+        lack(judge, LACK_PERMISSION, host->type1_usable,
+             "run it as root, or let the user read and write the file",
              "this user may not open /dev/iommu");
+    if (!host->iommufd && host->type1 && !host->type1_usable)
+        lack(judge, LACK_PERMISSION, ANY, "run it as root, or let the user read and write the file",
+             "this user may not open /dev/vfio/vfio");
     if (!host->memlock_unlimited && host->memlock < GUEST_MEMORY)
         lack(judge, LACK_PERMISSION, ANY,
              "raise it: 'ulimit -l', LimitMEMLOCK= of systemd, or CAP_IPC_LOCK",
@@ -227,13 +234,13 @@ static void judge_permissions(struct judge *judge)
 /* Drivers that leave the DMA of their devices to others: such a group may be given away. */
 static bool is_harmless(const struct host_device *device)
 {
-    static const char *const drivers[] = {"", "vfio-pci", "pci-stub", "pcieport"};
+    static const char *const drivers[] = {"", "pci-stub", "pcieport"};
 
     for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
         if (!strcmp(device->driver, drivers[i]))
             return true;
     }
-    return device->node[0];
+    return host_is_vfio(device);
 }
 
 static void judge_group(struct judge *judge, const struct host_device *device)
@@ -252,16 +259,27 @@ static void judge_group(struct judge *judge, const struct host_device *device)
     }
 }
 
+/* Its own node, without which that of its group serves type 1 alone. */
 static void judge_node(struct judge *judge, const struct host_device *device)
 {
-    if (!device->node_there)
-        lack(judge, LACK_KERNEL, ANY, "use a kernel with CONFIG_VFIO_DEVICE_CDEV, and udev",
+    bool nesting = judge->host->type1_usable && device->group_usable;
+
+    if (!device->node[0])
+        lack(judge, LACK_KERNEL, nesting, "use Linux 6.8 or later",
+             "%s made no VFIO device of its own for device %s", device->driver, device->name);
+    else if (!device->node_there)
+        lack(judge, LACK_KERNEL, nesting, "use a kernel with CONFIG_VFIO_DEVICE_CDEV, and udev",
              "there is no /dev/vfio/devices/%s for device %s", device->node, device->name);
     else if (!device->node_usable)
-        lack(judge, LACK_PERMISSION, ANY, "run it as root, or let the user read and write the file",
+        lack(judge, LACK_PERMISSION, nesting,
+             "run it as root, or let the user read and write the file",
              "this user may not open /dev/vfio/devices/%s of device %s", device->node,
              device->name);
-    else if (device->user)
+}
+
+static void judge_use(struct judge *judge, const struct host_device *device)
+{
+    if (device->user)
         lack(judge, LACK_DEVICE, ANY, "end that process", "device %s is in use by process %lu",
              device->name, device->user);
     else if (device->probe.asked && !device->probe.told)
@@ -270,18 +288,12 @@ static void judge_node(struct judge *judge, const struct host_device *device)
 
 static void judge_driver(struct judge *judge, const struct host_device *device)
 {
+    const char *driver = device->driver[0] ? device->driver : "no driver";
     char remedy[128];
 
     snprintf(remedy, sizeof(remedy), "driverctl set-override %s vfio-pci", device->name);
-    if (!strncmp(device->driver, "vfio", 4))
-        lack(judge, LACK_KERNEL, ANY, "use Linux 6.8 or later",
-             "%s made no VFIO device of its own for device %s", device->driver, device->name);
-    else if (device->driver[0])
-        lack(judge, LACK_DEVICE, ANY, remedy, "device %s is bound to %s, not to vfio-pci",
-             device->name, device->driver);
-    else
-        lack(judge, LACK_DEVICE, ANY, remedy, "device %s is bound to no driver, not to vfio-pci",
-             device->name);
+    lack(judge, LACK_DEVICE, ANY, remedy, "device %s is bound to %s, not to vfio-pci", device->name,
+         driver);
 }
 
 static void judge_device(struct judge *judge, const struct host_device *device)
@@ -294,10 +306,12 @@ static void judge_device(struct judge *judge, const struct host_device *device)
     if (!device->has_group && judge->host->iommu_count)
         lack(judge, LACK_HARDWARE, ANY, "choose another device", "device %s is behind no IOMMU",
              device->name);
-    if (device->node[0])
+    if (host_is_vfio(device)) {
         judge_node(judge, device);
-    else
+        judge_use(judge, device);
+    } else {
         judge_driver(judge, device);
+    }
     if (device->has_group)
         judge_group(judge, device);
 }

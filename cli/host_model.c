@@ -123,6 +123,11 @@ bool host_same_abilities(const struct host_iommu *one, const struct host_iommu *
            !memcmp(one->info.registers, other->info.registers, sizeof(one->info.registers));
 }
 
+bool host_is_vfio(const struct host_device *device)
+{
+    return device->node[0] || !strncmp(device->driver, "vfio", strlen("vfio"));
+}
+
 /* PCI code and ID assignment: base class 06h. */
 bool host_is_bridge(const struct host_device *device)
 {

@@ -34,6 +34,11 @@ static bool iommu_is_shown(const struct shown *shown, const struct host_iommu *i
     return !shown->count;
 }
 
+static const char *file_words(bool there, bool usable)
+{
+    return !there ? "is not there" : usable ? "may be opened" : "may not be opened by this user";
+}
+
 static void print_kernel(const struct host *host)
 {
     static const char *const scalable[] = {
@@ -43,9 +48,8 @@ static void print_kernel(const struct host *host)
     printf("Host %s: Linux %s %s\n", host->name, host->release, host->machine);
     printf("  options          %s\n", host->options[0] ? host->options : "none about IOMMUs");
     printf("  scalable mode    %s\n", scalable[host->scalable]);
-    printf("  /dev/iommu       %s\n", !host->iommufd         ? "is not there"
-                                      : host->iommufd_usable ? "may be opened"
-                                                             : "may not be opened by this user");
+    printf("  /dev/iommu       %s\n", file_words(host->iommufd, host->iommufd_usable));
+    printf("  /dev/vfio/vfio   %s\n", file_words(host->type1, host->type1_usable));
     snprintf(text, sizeof(text), "hw_info          %s",
              host->probed[0] ? host->probed : "not asked for (--probe asks the kernel)");
     text_print(2, text);

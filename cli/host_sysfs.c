@@ -172,6 +172,7 @@ static void read_links(struct host_device *device, struct host *host, struct tre
     tree_link(device_file(tree, device, "iommu"), device->iommu, sizeof(device->iommu));
     device->has_group = !tree_link(device_file(tree, device, "iommu_group"), group, sizeof(group));
     device->group = (unsigned int)strtoul(group, NULL, 10);
+    device->group_usable = device->has_group && tree_usable(tree_path(tree, "dev/vfio/%s", group));
     iommu = host_find_iommu(host, device->iommu);
     if (iommu && !host_is_bridge(device))
         iommu->devices++;

@@ -156,6 +156,24 @@ def unsafe(folder):
     return tree
 
 
+def type1(folder, **arguments):
+    """A kernel as Debian's: no iommufd, and VFIO by containers."""
+    tree = Tree(folder, iommufd=None, **arguments)
+    tree.vtd("dmar0", SAPPHIRE_RAPIDS)
+    tree.device("0000:01:00.0", "dmar0", 1, "vfio-pci")
+    tree.device("0000:02:00.0", "dmar0", 2, "vfio-pci")
+    tree.write("dev/vfio/vfio", "")
+    tree.write("dev/vfio/1", "")
+    tree.write("dev/vfio/2", "")
+    tree.opened(77, "/dev/vfio/2")
+    return tree
+
+
+def closed_type1(folder):
+    tree = type1(folder)
+    tree.write("dev/vfio/vfio", "", 0)
+
+
 VTD = ("dmar0", "intel-iommu")
 
 # Each host, and how it is made in a folder of that name.
@@ -186,6 +204,9 @@ HOSTS = {
     "no-remapping": lambda folder: one_device(folder, *VTD, without(SAPPHIRE_RAPIDS, 3)),
     "remapping-off": lambda folder: one_device(folder, *VTD, SAPPHIRE_RAPIDS, options="intel_iommu=on,sm_on intremap=off"),
     "unsafe": unsafe,
+    "type1": type1,
+    "old-type1": lambda folder: type1(folder, release="6.1.0-32-amd64"),
+    "closed-type1": closed_type1,
     "broken": lambda folder: one_device(folder, *VTD, {"version": "\x1b[31m", "cap": "xyz", "ecap": ""}),
     "no-devices": lambda folder: Tree(folder).vtd("dmar0", SAPPHIRE_RAPIDS),
 }
