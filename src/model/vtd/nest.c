@@ -1,24 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Assigned devices of a unit: their coming and going, invalidations, faults, guest memory. */
+/* Assigned devices of a unit: what an invalidation means for what they are attached to. */
 #include "model/vtd/nest.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/bits.h"
-#include "base/error.h"
 #include "base/log.h"
-#include "base/rcu.h"
 #include "model/vtd/fault_codes.h"
-#include "model/vtd/sanitize.h"
 
-/* Every binding of a device, the one without PASID first. */
-typedef void binding_fn(struct nest_binding *binding, const struct vtd_invalidation *what);
-
-static void for_each_binding(struct vtd_assigned *assigned, binding_fn *fn,
-                             const struct vtd_invalidation *what)
+void nest_for_each_binding(struct vtd_assigned *assigned, nest_binding_fn *fn,
+                           const struct vtd_invalidation *what)
 {
     struct nest_binding *binding, *next;
 
@@ -34,8 +25,7 @@ static bool pasid_known(const struct vtd_assigned *assigned, uint32_t pasid)
     return assigned->pasid_bits[pasid / 64] & BIT64(pasid % 64);
 }
 
-/* PASIDs that are not attached are not remembered. */
-static void drop_blocked_pasids(struct vtd_assigned *assigned)
+void nest_drop_blocked_pasids(struct vtd_assigned *assigned)
 {
     struct nest_binding *binding, *next;
 
@@ -106,8 +96,8 @@ static void reread(struct nest_binding *binding, const struct vtd_invalidation *
 /* What is marked is made true now. */
 static void settle(struct vtd_assigned *assigned)
 {
-    for_each_binding(assigned, reread, NULL);
-    drop_blocked_pasids(assigned);
+    nest_for_each_binding(assigned, reread, NULL);
+    nest_drop_blocked_pasids(assigned);
 }
 
 /*
@@ -206,7 +196,7 @@ static void tables_changed(struct vtd_assigned *assigned, const struct vtd_inval
                vtd_invalidation_names(what, assigned->requester_id)) {
         assigned->scan = nest_pasid_count(assigned) != 0;
     }
-    for_each_binding(assigned, mark, what);
+    nest_for_each_binding(assigned, mark, what);
 }
 
 /*
@@ -242,7 +232,7 @@ void vtd_nest_invalidate(struct vtd *vtd, const struct vtd_invalidation *what)
         if (what->kind == VTD_INVALIDATE_CONTEXT || what->kind == VTD_INVALIDATE_PASID)
             tables_changed(assigned, what);
         if (what->kind == VTD_INVALIDATE_IOTLB || what->kind == VTD_INVALIDATE_PIOTLB)
-            for_each_binding(assigned, pages_changed, what);
+            nest_for_each_binding(assigned, pages_changed, what);
     }
 }
 
@@ -252,7 +242,7 @@ static void flush(struct nest_binding *binding, const struct vtd_invalidation *w
     nest_binding_flush(binding);
 }
 
-static void commit_device(struct vtd_assigned *assigned)
+void nest_commit_device(struct vtd_assigned *assigned)
 {
     if (assigned->lost)
         return;
@@ -261,8 +251,8 @@ static void commit_device(struct vtd_assigned *assigned)
         scan_pasids(assigned);
     assigned->scan = false;
     settle(assigned);
-    for_each_binding(assigned, flush, NULL);
-    drop_blocked_pasids(assigned);
+    nest_for_each_binding(assigned, flush, NULL);
+    nest_drop_blocked_pasids(assigned);
     nest_collect(assigned);
 }
 
@@ -271,12 +261,12 @@ void vtd_nest_commit(struct vtd *vtd)
     struct vtd_assigned *assigned;
 
     TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
-    commit_device(assigned);
+    nest_commit_device(assigned);
 }
 
-static void replay_device(struct vtd_assigned *assigned)
+void nest_replay_device(struct vtd_assigned *assigned)
 {
-    for_each_binding(assigned, mark, NULL);
+    nest_for_each_binding(assigned, mark, NULL);
     assigned->scan = nest_pasid_count(assigned) != 0;
 }
 
@@ -285,7 +275,7 @@ void vtd_nest_replay(struct vtd *vtd)
     struct vtd_assigned *assigned;
 
     TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
-    replay_device(assigned);
+    nest_replay_device(assigned);
 }
 
 static bool lacks(const struct nest_binding *binding, uint64_t address)
@@ -312,384 +302,4 @@ bool vtd_nest_lacks(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid
         }
     }
     return false;
-}
-
-/* Faults */
-
-/*
- * In the thread of the DMA, perhaps while the holder of vtd->lock waits for that DMA: takes no lock
- * but fault_lock and the sanitizer's, and knows nothing but the function, which lives as long as
- * the unit.
- *
- * The host says only that it refused. Why is found by walking the guest's tables as an emulated
- * device would; when the walk succeeds, the table is valid but blocked on the host, or has just
- * changed.
- */
-static void host_fault(void *opaque, const struct viommu_host_fault *fault)
-{
-    struct vtd_function *function = opaque;
-    struct vtd *vtd = function->vtd;
-    uint64_t state = __atomic_load_n(&vtd->translation, __ATOMIC_ACQUIRE);
-    struct viommu_dma_request request = VIOMMU_DMA_REQUEST_INIT;
-    struct dma_translation translation;
-    bool memory;
-
-    request.address = fault->address;
-    request.length = 1;
-    request.pasid = fault->pasid;
-    request.requester_id = function->requester_id;
-    request.access = fault->access;
-    if (!(state & VTD_TRANSLATION_ENABLED))
-        return;
-    rcu_enter();
-    vtd_translate(vtd, &request, &translation);
-    memory = translation.status == VIOMMU_DMA_OK &&
-             memory_lookup(vtd->options.memory,
-                           translation.gpa + (fault->address & low_bits(translation.granule_log2)),
-                           NULL, NULL);
-    rcu_exit();
-    /* No memory behind a valid translation is no fault of the translation: emulated devices are
-     * not told either. */
-    if (translation.status == VIOMMU_DMA_OK && !memory)
-        return;
-    if (translation.status == VIOMMU_DMA_OK) {
-        vtd_sanitize_refused(vtd, &request);
-        translation.fault_code = field_get(VTD_TTM_MASK, state) == VTD_TTM_LEGACY
-                                     ? VTD_FAULT_CONTEXT_INVALID
-                                     : VTD_FAULT_SM_PASID_INVALID;
-    }
-    vtd_translate_fault(vtd, &request, fault->address, translation.fault_code);
-}
-
-/* Devices */
-
-/* Not by ID: two functions behind bridges of the same number have the same. */
-static struct vtd_assigned *find_device(const struct vtd *vtd,
-                                        const struct viommu_host_device *device)
-{
-    struct vtd_assigned *assigned;
-
-    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
-    {
-        if (assigned->device == device)
-            break;
-    }
-    return assigned;
-}
-
-/* function->assigned is any of the devices that share the alias. */
-static void update_function(struct vtd *vtd, struct vtd_function *function)
-{
-    struct vtd_assigned *assigned;
-
-    if (!function)
-        return;
-    TAILQ_FOREACH(assigned, &vtd->nest->devices, link)
-    {
-        if (assigned->function == function)
-            break;
-    }
-    __atomic_store_n(&function->assigned, assigned, __ATOMIC_RELEASE);
-}
-
-static void set_ids(struct vtd_assigned *assigned, struct viommu_pci_id id,
-                    struct viommu_pci_id alias)
-{
-    assigned->id = id;
-    assigned->requester_id = alias.requester_id;
-    assigned->function = vtd_function_find(assigned->vtd, alias.requester_id);
-    snprintf(assigned->name, sizeof(assigned->name), "%04x:%02x:%02x.%x", id.segment,
-             id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
-}
-
-static struct vtd_assigned *new_device(struct vtd *vtd, struct viommu_pci_id id,
-                                       struct viommu_pci_id alias,
-                                       struct viommu_host_device *device)
-{
-    struct vtd_assigned *assigned = calloc(1, sizeof(*assigned));
-
-    if (!assigned)
-        return NULL;
-    assigned->vtd = vtd;
-    assigned->device = device;
-    assigned->pasid_bits = calloc(nest_pasid_count(assigned) / 64 + 1, sizeof(uint64_t));
-    if (!assigned->pasid_bits) {
-        free(assigned);
-        return NULL;
-    }
-    set_ids(assigned, id, alias);
-    TAILQ_INIT(&assigned->pasids);
-    TAILQ_INIT(&assigned->leftovers);
-    nest_binding_init(&assigned->rid, assigned, VIOMMU_PASID_NONE, NEST_PARENT);
-    return assigned;
-}
-
-static int watch_faults(struct vtd_assigned *assigned, struct viommu_error *error)
-{
-    return viommu_host_device_set_fault_handler(assigned->device, host_fault, assigned->function,
-                                                error);
-}
-
-static int watch_first(struct vtd_assigned *assigned, struct viommu_error *error)
-{
-    struct viommu_error cause;
-    int ret = watch_faults(assigned, &cause);
-
-    if (ret == -EOPNOTSUPP) {
-        log_message(&assigned->vtd->options.log, VIOMMU_LOG_INFO,
-                    "%s: the guest is not told of DMA that the host refuses: %s", assigned->name,
-                    cause.message);
-        return 0;
-    }
-    return ret ? error_set(error, ret, "%s", cause.message) : 0;
-}
-
-int vtd_nest_set_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
-                        struct viommu_host_device *device, struct viommu_error *error)
-{
-    struct vtd_assigned *assigned;
-    int ret;
-
-    if (find_device(vtd, device))
-        return error_set(error, -EBUSY,
-                         "the host device for function %02x:%02x.%x is set already; unset it first",
-                         id.requester_id >> 8, (id.requester_id >> 3) & 31, id.requester_id & 7);
-    ret = vtd_compare_host(&vtd->options, device, error);
-    if (ret)
-        return ret;
-    assigned = new_device(vtd, id, alias, device);
-    if (!assigned)
-        return error_set(error, -ENOMEM, "no memory for an assigned device");
-    ret = watch_first(assigned, error);
-    if (ret) {
-        free(assigned->pasid_bits);
-        free(assigned);
-        return ret;
-    }
-    nest_requests_open(assigned);
-    TAILQ_INSERT_TAIL(&vtd->nest->devices, assigned, link);
-    update_function(vtd, assigned->function);
-    assigned->scan = nest_pasid_count(assigned) != 0;
-    assigned->rid.dirty = true;
-    vtd_work_refill(vtd);
-    commit_device(assigned);
-    return 0;
-}
-
-/* Whatever is wrong, a fault must not name the requester ID of before: another device may have it.
- */
-static void watch_again(struct vtd_assigned *assigned)
-{
-    struct viommu_error error = {.message = "there is no memory for an address space"};
-    int ret = assigned->function ? watch_faults(assigned, &error) : -ENOMEM;
-
-    if (!ret || ret == -EOPNOTSUPP)
-        return;
-    log_limited(&assigned->vtd->options.log, &assigned->vtd->nest_limit, VIOMMU_LOG_WARNING,
-                "%s: the guest is not told of DMA that the host refuses, until its bus is numbered "
-                "again: %s",
-                assigned->name, error.message);
-    viommu_host_device_set_fault_handler(assigned->device, NULL, NULL, &error);
-}
-
-/*
- * Its tables and its faults are those of the new requester ID from here on. Where that has no
- * function for lack of memory only the faults stay untold: tables are found without.
- */
-void vtd_nest_move_device(struct vtd *vtd, struct viommu_pci_id id, struct viommu_pci_id alias,
-                          const struct viommu_host_device *device)
-{
-    struct vtd_assigned *assigned = find_device(vtd, device);
-    struct vtd_function *old;
-
-    if (!assigned)
-        return;
-    old = assigned->function;
-    set_ids(assigned, id, alias);
-    update_function(vtd, old);
-    update_function(vtd, assigned->function);
-    if (assigned->lost || (old && old == assigned->function))
-        return;
-    watch_again(assigned);
-    replay_device(assigned);
-    vtd_work_refill(vtd);
-    commit_device(assigned);
-}
-
-static void block(struct nest_binding *binding, const struct vtd_invalidation *what)
-{
-    (void)what;
-    if (binding->target.state != NEST_PARENT || binding->pasid != VIOMMU_PASID_NONE)
-        nest_binding_block(binding);
-}
-
-static void forget_leftovers(struct vtd_assigned *assigned)
-{
-    struct nest_leftover *leftover;
-
-    nest_collect(assigned);
-    while ((leftover = TAILQ_FIRST(&assigned->leftovers))) {
-        TAILQ_REMOVE(&assigned->leftovers, leftover, link);
-        free(leftover);
-    }
-}
-
-/*
- * A device that was translated leaves blocked: its DMA may still run, and its IOVAs are not to be
- * taken for guest physical addresses. One that uses the table of guest memory keeps it until the
- * caller, who attached it, detaches it.
- */
-static void release_device(struct vtd_assigned *assigned)
-{
-    struct viommu_error error;
-
-    for_each_binding(assigned, block, NULL);
-    drop_blocked_pasids(assigned);
-    if (!assigned->lost &&
-        viommu_host_device_set_fault_handler(assigned->device, NULL, NULL, &error))
-        log_message(&assigned->vtd->options.log, VIOMMU_LOG_DEBUG,
-                    "%s: the fault handler stays until the device is unbound: %s", assigned->name,
-                    error.message);
-    forget_leftovers(assigned);
-    nest_requests_close(assigned);
-}
-
-static void remove_device(struct vtd_assigned *assigned)
-{
-    struct vtd *vtd = assigned->vtd;
-
-    release_device(assigned);
-    TAILQ_REMOVE(&vtd->nest->devices, assigned, link);
-    update_function(vtd, assigned->function);
-    free(assigned->pasid_bits);
-    free(assigned);
-}
-
-void vtd_nest_unset_device(struct vtd *vtd, const struct viommu_host_device *device)
-{
-    struct vtd_assigned *assigned = find_device(vtd, device);
-
-    if (assigned)
-        remove_device(assigned);
-}
-
-/* Guest memory */
-
-static void sync_shadows(struct vtd_nest *nest)
-{
-    struct vtd_assigned *assigned;
-    struct nest_binding *binding;
-
-    TAILQ_FOREACH(assigned, &nest->devices, link)
-    {
-        nest_binding_invalidate_second(&assigned->rid, 0, 0);
-        TAILQ_FOREACH(binding, &assigned->pasids, link)
-        nest_binding_invalidate_second(binding, 0, 0);
-        vtd_work_refill(nest->vtd);
-        commit_device(assigned);
-    }
-}
-
-static int insert_range(struct vtd_nest *nest, const struct viommu_memory_range *range)
-{
-    struct viommu_memory_range *grown =
-        realloc(nest->ranges, (nest->range_count + 1) * sizeof(*grown));
-    size_t at = 0;
-
-    if (!grown)
-        return -ENOMEM;
-    nest->ranges = grown;
-    while (at < nest->range_count && grown[at].gpa < range->gpa)
-        at++;
-    memmove(grown + at + 1, grown + at, (nest->range_count - at) * sizeof(*grown));
-    grown[at] = *range;
-    nest->range_count++;
-    return 0;
-}
-
-static int memory_added(struct memory_listener *listener, const struct viommu_memory_range *range,
-                        struct viommu_error *error)
-{
-    struct vtd_nest *nest = (struct vtd_nest *)listener;
-    int ret;
-
-    pthread_mutex_lock(&nest->vtd->lock);
-    ret = insert_range(nest, range);
-    pthread_mutex_unlock(&nest->vtd->lock);
-    return ret ? error_set(error, ret, "no memory for a range") : 0;
-}
-
-/* Not before: the range may hold the tables themselves. */
-static void memory_published(struct memory_listener *listener)
-{
-    struct vtd_nest *nest = (struct vtd_nest *)listener;
-
-    pthread_mutex_lock(&nest->vtd->lock);
-    sync_shadows(nest);
-    pthread_mutex_unlock(&nest->vtd->lock);
-}
-
-static void memory_removed(struct memory_listener *listener,
-                           const struct viommu_memory_range *range)
-{
-    struct vtd_nest *nest = (struct vtd_nest *)listener;
-    struct vtd_assigned *assigned;
-    size_t at = 0;
-
-    pthread_mutex_lock(&nest->vtd->lock);
-    while (at < nest->range_count && nest->ranges[at].gpa != range->gpa)
-        at++;
-    if (at < nest->range_count) {
-        memmove(nest->ranges + at, nest->ranges + at + 1,
-                (nest->range_count - at - 1) * sizeof(nest->ranges[0]));
-        nest->range_count--;
-        sync_shadows(nest);
-        TAILQ_FOREACH(assigned, &nest->devices, link)
-        nest_check_leftovers(assigned);
-    }
-    pthread_mutex_unlock(&nest->vtd->lock);
-}
-
-static void free_nest(struct vtd_nest *nest)
-{
-    nest_requests_destroy(nest);
-    free(nest->ranges);
-    free(nest);
-}
-
-int vtd_nest_create(struct vtd *vtd)
-{
-    struct vtd_nest *nest = calloc(1, sizeof(*nest));
-    int ret;
-
-    if (!nest)
-        return -ENOMEM;
-    nest->vtd = vtd;
-    ret = nest_requests_create(nest);
-    if (ret) {
-        free(nest);
-        return ret;
-    }
-    nest->listener.add = memory_added;
-    nest->listener.remove = memory_removed;
-    nest->listener.published = memory_published;
-    TAILQ_INIT(&nest->devices);
-    vtd->nest = nest;
-    ret = memory_listener_register(vtd->options.memory, &nest->listener, NULL);
-    if (ret)
-        free_nest(nest);
-    return ret;
-}
-
-void vtd_nest_destroy(struct vtd *vtd)
-{
-    struct vtd_nest *nest = vtd->nest;
-    struct vtd_assigned *assigned;
-
-    pthread_mutex_lock(&vtd->lock);
-    while ((assigned = TAILQ_FIRST(&nest->devices)))
-        remove_device(assigned); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the list */
-    pthread_mutex_unlock(&vtd->lock);
-    memory_listener_unregister(vtd->options.memory, &nest->listener);
-    free_nest(nest);
 }

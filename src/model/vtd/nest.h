@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest tables on the host: what nest.c, bind.c and shadow.c share. Everything here is under
- * vtd->lock.
+ * Guest tables on the host: what these files share. Everything here is under vtd->lock.
  *
- *   nest.c     devices coming and going, invalidations, faults, guest memory coming and going
- *   bind.c     one table entry -> what the device is attached to
- *   shadow.c   a guest's second-stage table, mirrored into an IOAS
+ *   nest.c          what an invalidation means for each device
+ *   nest_devices.c  devices coming and going, and their faults
+ *   nest_memory.c   guest memory coming and going
+ *   bind.c          one table entry -> what the device is attached to
+ *   shadow.c        a guest's second-stage table, mirrored into an IOAS
  *
  * A guest that nests itself has both: its second-stage table is mirrored, and its first-stage table
  * nested on the mirror instead of on the table of guest memory.
@@ -90,7 +91,7 @@ struct vtd_assigned {
 };
 
 struct vtd_nest {
-    struct memory_listener listener; /* first: nest.c casts */
+    struct memory_listener listener; /* first: nest_memory.c casts */
     struct vtd *vtd;
     TAILQ_HEAD(, vtd_assigned) devices;
     int descriptor; /* an epoll of the devices' fault queues, or -1 */
@@ -129,6 +130,21 @@ struct nest_wish {
     const char *refusal; /* state is BLOCKED although the entry is valid: why */
     struct vtd_entry entry;
 };
+
+/* nest.c */
+/* Every binding of a device, the one without PASID first. */
+typedef void nest_binding_fn(struct nest_binding *binding, const struct vtd_invalidation *what);
+void nest_for_each_binding(struct vtd_assigned *assigned, nest_binding_fn *fn,
+                           const struct vtd_invalidation *what);
+/* PASIDs that are not attached are not remembered. */
+void nest_drop_blocked_pasids(struct vtd_assigned *assigned);
+/* What is marked, pending and to be looked for is made true now. */
+void nest_commit_device(struct vtd_assigned *assigned);
+/* All of it may have changed: for the next commit. */
+void nest_replay_device(struct vtd_assigned *assigned);
+
+/* nest_devices.c: blocked, where it was translated, and forgotten. */
+void nest_remove_device(struct vtd_assigned *assigned);
 
 /* bind.c */
 void nest_binding_init(struct nest_binding *binding, struct vtd_assigned *assigned, uint32_t pasid,

@@ -94,8 +94,8 @@ static int pci_set_iommu_device(void *opaque, struct viommu_pci_id id, struct vi
     struct vtd *vtd = vtd_of(opaque);
     int ret;
 
-    /* Making a space takes the memory map's lock, within which nest.c is told of memory that comes
-     * and goes and takes vtd->lock: never the other way round. */
+    /* Making a space takes the memory map's lock, within which nest_memory.c is told of memory that
+     * comes and goes and takes vtd->lock: never the other way round. */
     if (!vtd_function_get(vtd, alias.requester_id))
         return error_set(error, -ENOMEM, "no memory for an address space");
     pthread_mutex_lock(&vtd->lock);

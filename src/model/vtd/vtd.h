@@ -20,6 +20,8 @@
  *   interrupt.c    interrupt remapping: table entries, source validation, invalidations
  *   posted.c       interrupt posting
  *   nest.c         guest tables on the host: nested HWPTs, pass-through, blocking
+ *   nest_devices.c   assigned devices coming and going
+ *   nest_memory.c    guest memory coming and going
  *   nest_requests.c  page requests of assigned devices
  *   shadow.c       guest second-stage tables mirrored into an IOAS
  *   sanitize*.c    what the guest's driver does wrong
@@ -94,7 +96,7 @@ struct vtd_protection {
     struct vtd_region regions[VTD_PROTECTED_REGIONS];
 };
 
-struct vtd_nest;      /* nest.c: the host side of this unit */
+struct vtd_nest;      /* nest_memory.c: the host side of this unit */
 struct vtd_sanitizer; /* sanitize.c: what the guest's mistakes are seen by */
 struct vtd_tlb;       /* device_tlb.c: one device TLB */
 
@@ -434,11 +436,12 @@ int vtd_compare_host(const struct viommu_vtd_options *options,
                      const struct viommu_host_device *device, struct viommu_error *error);
 
 /*
- * nest.c. All under vtd->lock, which is never held while a memory_listener is registered: nest.c
- * has one of its own and takes vtd->lock in it. set_device wants the function of the alias to
- * exist. vtd_nest_commit() reads the entries again that an invalidation of context or PASID cache
- * named since the last one, and binds them anew; what was gathered of the IOTLB it hands over in
- * one host call for each nested HWPT. vtd_nest_replay() names everything (after SRTP, TE, reset).
+ * nest.c, nest_devices.c, nest_memory.c. All under vtd->lock, which is never held while a
+ * memory_listener is registered: nest_memory.c has one of its own and takes vtd->lock in it.
+ * set_device wants the function of the alias to exist. vtd_nest_commit() reads the entries again
+ * that an invalidation of context or PASID cache named since the last one, and binds them anew;
+ * what was gathered of the IOTLB it hands over in one host call for each nested HWPT.
+ * vtd_nest_replay() names everything (after SRTP, TE, reset).
  */
 int vtd_nest_create(struct vtd *vtd);
 void vtd_nest_destroy(struct vtd *vtd);
