@@ -97,17 +97,6 @@ static inline struct viommu_stats stats_of(struct machine *machine)
 
 /* A machine with a table of 256 entries, none present, in force. */
 #define WITH_INTERRUPTS(name, properties)                                                          \
-    static void name##_on(struct machine *machine);                                                \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        struct machine machine;                                                                    \
-                                                                                                   \
-        (void)state;                                                                               \
-        machine_create(&machine, properties);                                                      \
-        interrupts_on(&machine, IRTA_S(TABLE_SIZE));                                               \
-        name##_on(&machine);                                                                       \
-        machine_destroy(&machine);                                                                 \
-    }                                                                                              \
-    static void name##_on(struct machine *machine)
+    WITH_MACHINE(name, properties, interrupts_on(&machine, IRTA_S(TABLE_SIZE)))
 
 #endif

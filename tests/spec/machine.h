@@ -71,4 +71,19 @@ int machine_read(struct machine *machine, unsigned int index, uint64_t iova, uin
 int machine_write(struct machine *machine, unsigned int index, uint64_t iova, uint64_t value,
                   struct viommu_dma_result *result);
 
+/* A check with a machine of its own. What is done with `&machine` first may follow. */
+#define WITH_MACHINE(name, properties, ...)                                                        \
+    static void name##_on(struct machine *machine);                                                \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        struct machine machine;                                                                    \
+                                                                                                   \
+        (void)state;                                                                               \
+        machine_create(&machine, properties);                                                      \
+        __VA_ARGS__;                                                                               \
+        name##_on(&machine);                                                                       \
+        machine_destroy(&machine);                                                                 \
+    }                                                                                              \
+    static void name##_on(struct machine *machine)
+
 #endif

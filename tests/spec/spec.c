@@ -38,7 +38,7 @@ void spec_fault_read(unsigned int reason)
 static void run(void **state)
 {
     running = *state;
-    *state = NULL;
+    *state = (void *)running->row;
     running->check(state);
 }
 

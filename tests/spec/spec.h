@@ -35,6 +35,7 @@ struct spec_rule {
     const char *section; /* of the specification: "11.4.4" */
     const char *rule;    /* in own words, one sentence, no tab */
     void (*check)(void **state);
+    const void *row; /* what *state is for the check: of a table that it is written for; or NULL */
 };
 
 #define SPEC_COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -10,21 +10,14 @@
 #define VECTOR_ADDRESS UINT64_C(0x0000000cfee01234)
 #define VECTOR_DATA    0x41
 
+static void faults_begin(struct machine *machine)
+{
+    machine_set_root(machine, 0x10000);
+    machine_enable(machine, true);
+}
+
 /* Translation is on with an empty root table: every DMA faults, for reason 1. */
-#define WITH_FAULTS(name, properties)                                                              \
-    static void name##_on(struct machine *machine);                                                \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        struct machine machine;                                                                    \
-                                                                                                   \
-        (void)state;                                                                               \
-        machine_create(&machine, properties);                                                      \
-        machine_set_root(&machine, 0x10000);                                                       \
-        machine_enable(&machine, true);                                                            \
-        name##_on(&machine);                                                                       \
-        machine_destroy(&machine);                                                                 \
-    }                                                                                              \
-    static void name##_on(struct machine *machine)
+#define WITH_FAULTS(name, properties) WITH_MACHINE(name, properties, faults_begin(&machine))
 
 static void fault(struct machine *machine, unsigned int index, uint64_t iova)
 {

@@ -14,18 +14,7 @@ enum {
 };
 
 #define WITH_QUEUE(name, properties, wide)                                                         \
-    static void name##_on(struct machine *machine);                                                \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        struct machine machine;                                                                    \
-                                                                                                   \
-        (void)state;                                                                               \
-        machine_create(&machine, properties);                                                      \
-        machine_queue_start(&machine, QUEUE, wide);                                                \
-        name##_on(&machine);                                                                       \
-        machine_destroy(&machine);                                                                 \
-    }                                                                                              \
-    static void name##_on(struct machine *machine)
+    WITH_MACHINE(name, properties, machine_queue_start(&machine, QUEUE, wide))
 
 static struct viommu_stats stats_of(struct machine *machine)
 {

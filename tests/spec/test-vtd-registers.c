@@ -7,20 +7,6 @@
 
 #define ROOT UINT64_C(0x5000)
 
-/* Each check gets a fresh unit. */
-#define WITH_MACHINE(name, properties)                                                             \
-    static void name##_on(struct machine *machine);                                                \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        struct machine machine;                                                                    \
-                                                                                                   \
-        (void)state;                                                                               \
-        machine_create(&machine, properties);                                                      \
-        name##_on(&machine);                                                                       \
-        machine_destroy(&machine);                                                                 \
-    }                                                                                              \
-    static void name##_on(struct machine *machine)
-
 static uint32_t gsts(struct machine *machine)
 {
     return read32(machine, VTD_GSTS);

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* IOMMUs of single functions: which one goes, and when it may come and go. */
-#include "unit.h"
-
-#include <viommu/pci.h>
-
-static struct viommu_dma_space *const plain = (struct viommu_dma_space *)0x1000;
-static struct viommu_host_device *const host_device = (struct viommu_host_device *)0x3000;
+#include "pci_tree.h"
 
 /* An IOMMU that is known by its address space. */
 struct unit {
@@ -72,8 +67,7 @@ static int setup(void **state)
     fixture->all.space = (struct viommu_dma_space *)0x4000;
     fixture->one.space = (struct viommu_dma_space *)0x5000;
     fixture->other.space = (struct viommu_dma_space *)0x6000;
-    assert_int_equal(viommu_pci_create(&fixture->pci, plain, NULL), 0);
-    assert_int_equal(viommu_pci_root_bus_add(fixture->pci, 0, 0, &fixture->root, NULL), 0);
+    tree_create(&fixture->pci, &fixture->root);
     assert_int_equal(viommu_pci_bus_set_iommu(fixture->root, &ops, &fixture->all, NULL), 0);
     *state = fixture;
     return 0;
@@ -86,24 +80,6 @@ static int teardown(void **state)
     viommu_pci_destroy(fixture->pci);
     free(fixture);
     return 0;
-}
-
-static struct viommu_pci_device *add(struct viommu_pci_bus *bus, uint8_t devfn)
-{
-    struct viommu_pci_device *device;
-
-    assert_int_equal(viommu_pci_device_add(bus, devfn, NULL, &device, NULL), 0);
-    return device;
-}
-
-static struct viommu_pci_bus *bridge(struct viommu_pci_bus *bus, uint8_t devfn,
-                                     enum viommu_pci_bridge kind, uint8_t secondary,
-                                     struct viommu_pci_device **device)
-{
-    struct viommu_pci_bus *below;
-
-    assert_int_equal(viommu_pci_bridge_add(bus, devfn, kind, secondary, device, &below, NULL), 0);
-    return below;
 }
 
 static int give(struct viommu_pci_device *device, struct unit *unit, struct viommu_error *error)

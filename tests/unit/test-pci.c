@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Topology, requester IDs and aliases, and the wrappers over the IOMMU hooks. */
-#include "unit.h"
-
-#include <viommu/pci.h>
+#include "pci_tree.h"
 
 /* The wrappers hand these through and never look inside. */
-static struct viommu_dma_space *const plain = (struct viommu_dma_space *)0x1000;
 static struct viommu_dma_space *const translated = (struct viommu_dma_space *)0x2000;
-static struct viommu_host_device *const host_device = (struct viommu_host_device *)0x3000;
 
 struct calls {
     unsigned int space, cap, set, unset, changed;
@@ -82,8 +78,7 @@ static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-    assert_int_equal(viommu_pci_create(&fixture->pci, plain, NULL), 0);
-    assert_int_equal(viommu_pci_root_bus_add(fixture->pci, 0, 0, &fixture->root, NULL), 0);
+    tree_create(&fixture->pci, &fixture->root);
     *state = fixture;
     return 0;
 }
@@ -97,14 +92,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct viommu_pci_device *add(struct viommu_pci_bus *bus, uint8_t devfn)
-{
-    struct viommu_pci_device *device;
-
-    assert_int_equal(viommu_pci_device_add(bus, devfn, NULL, &device, NULL), 0);
-    return device;
-}
-
 static struct viommu_pci_device *add_bypassing(struct viommu_pci_bus *bus, uint8_t devfn)
 {
     struct viommu_pci_device_options options = VIOMMU_PCI_DEVICE_OPTIONS_INIT;
@@ -113,15 +100,6 @@ static struct viommu_pci_device *add_bypassing(struct viommu_pci_bus *bus, uint8
     options.bypass = true;
     assert_int_equal(viommu_pci_device_add(bus, devfn, &options, &device, NULL), 0);
     return device;
-}
-
-static struct viommu_pci_bus *bridge(struct viommu_pci_bus *bus, uint8_t devfn,
-                                     enum viommu_pci_bridge kind, uint8_t secondary)
-{
-    struct viommu_pci_bus *below;
-
-    assert_int_equal(viommu_pci_bridge_add(bus, devfn, kind, secondary, NULL, &below, NULL), 0);
-    return below;
 }
 
 static void create_refuses(void **state)
@@ -179,8 +157,8 @@ static void names_stay_right(void **state)
     struct fixture *fixture = *state;
     struct viommu_pci_bus *first, *second;
 
-    first = bridge(fixture->root, 0xe0, VIOMMU_PCI_BRIDGE_PCIE_PORT, 1);
-    second = bridge(first, 0, VIOMMU_PCI_BRIDGE_PCIE_TO_PCI, 2);
+    first = bridge(fixture->root, 0xe0, VIOMMU_PCI_BRIDGE_PCIE_PORT, 1, NULL);
+    second = bridge(first, 0, VIOMMU_PCI_BRIDGE_PCIE_TO_PCI, 2, NULL);
     assert_string_equal(viommu_pci_device_name(add(second, 0x1a)), "0000:00:1c.0/00.0/03.2");
 }
 
@@ -205,7 +183,7 @@ static void bridges_refuse(void **state)
     struct viommu_error error;
 
     for (uint8_t i = 0; i < COUNT(cases); i++) {
-        bus = bridge(fixture->root, i, cases[i].above, (uint8_t)(i + 1));
+        bus = bridge(fixture->root, i, cases[i].above, (uint8_t)(i + 1), NULL);
         assert_int_equal(viommu_pci_bridge_add(bus, 0, cases[i].below, 99, NULL, &below, &error),
                          cases[i].allowed ? 0 : -EINVAL);
     }
@@ -256,7 +234,7 @@ static void aliases(void **state)
         assert_int_equal(viommu_pci_create(&pci, plain, NULL), 0);
         assert_int_equal(viommu_pci_root_bus_add(pci, 7, 0, &bus, NULL), 0);
         for (uint8_t n = 1; n <= cases[i].count; n++)
-            bus = bridge(bus, VIOMMU_PCI_DEVFN(n, 0), cases[i].kinds[n - 1], n);
+            bus = bridge(bus, VIOMMU_PCI_DEVFN(n, 0), cases[i].kinds[n - 1], n, NULL);
         device = add(bus, VIOMMU_PCI_DEVFN(5, 0));
         assert_int_equal(viommu_pci_device_id(device).requester_id, cases[i].count << 8 | 0x28);
         if (viommu_pci_device_alias(device).requester_id != cases[i].alias)
@@ -281,8 +259,8 @@ static void a_bridge_is_a_function(void **state)
 static void numbers_follow_the_guest(void **state)
 {
     struct fixture *fixture = *state;
-    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 0);
-    struct viommu_pci_bus *pci_bus = bridge(port, 0, TO_PCI, 0);
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 0, NULL);
+    struct viommu_pci_bus *pci_bus = bridge(port, 0, TO_PCI, 0, NULL);
     struct viommu_pci_device *device = add(pci_bus, 0x18);
 
     /* Nobody has programmed the bridges: bus 0 is the root bus alone. */
@@ -309,7 +287,7 @@ static void removal_takes_what_is_below(void **state)
     struct viommu_pci_bus *bus;
 
     assert_int_equal(viommu_pci_bridge_add(fixture->root, 8, PORT, 1, &device, &bus, NULL), 0);
-    add(bridge(bus, 0, TO_PCI, 2), 0);
+    add(bridge(bus, 0, TO_PCI, 2, NULL), 0);
     assert_non_null(viommu_pci_find(fixture->pci, (struct viommu_pci_id){0, 0x200}));
     viommu_pci_device_remove(device);
     assert_null(viommu_pci_find(fixture->pci, (struct viommu_pci_id){0, 0x200}));
@@ -368,7 +346,7 @@ static void wrappers_without_iommu(void **state)
 static void wrappers_with_every_callback(void **state)
 {
     struct fixture *fixture = *state;
-    struct viommu_pci_device *device = add(bridge(fixture->root, 8, TO_PCI, 3), 0x28);
+    struct viommu_pci_device *device = add(bridge(fixture->root, 8, TO_PCI, 3, NULL), 0x28);
 
     viommu_pci_bus_set_iommu(fixture->root, &all_ops, &fixture->calls, NULL);
     use_all(device, translated, VIOMMU_CAP_HW_NESTED);
@@ -413,8 +391,8 @@ static void refusal_is_handed_on(void **state)
 static void nearest_iommu_wins(void **state)
 {
     struct fixture *fixture = *state;
-    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
-    struct viommu_pci_bus *below = bridge(port, 0, PORT, 2);
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1, NULL);
+    struct viommu_pci_bus *below = bridge(port, 0, PORT, 2, NULL);
     struct viommu_pci_device *device = add(below, 0);
     struct calls nearer = {0};
 
@@ -440,7 +418,7 @@ static void unset_goes_where_set_went(void **state)
 {
     struct fixture *fixture = *state;
     struct viommu_pci_iommu_ops ops = all_ops;
-    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1, NULL);
     struct viommu_pci_device *device = add(port, 0x28);
     struct viommu_error error;
 
@@ -464,9 +442,9 @@ static void renumbering_is_told(void **state)
 {
     struct fixture *fixture = *state;
     struct calls *calls = &fixture->calls;
-    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 0);
-    struct viommu_pci_bus *pci_bus = bridge(port, 0, TO_PCI, 0);
-    struct viommu_pci_bus *inner = bridge(pci_bus, 0x10, CONV, 0);
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 0, NULL);
+    struct viommu_pci_bus *pci_bus = bridge(port, 0, TO_PCI, 0, NULL);
+    struct viommu_pci_bus *inner = bridge(pci_bus, 0x10, CONV, 0, NULL);
     struct viommu_pci_device *device = add(inner, 0x20);
 
     viommu_pci_bus_set_iommu(fixture->root, &all_ops, calls, NULL);
@@ -496,7 +474,7 @@ static void renumbering_is_told(void **state)
 static void refused_devices_are_not_told(void **state)
 {
     struct fixture *fixture = *state;
-    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1, NULL);
     struct viommu_pci_device *device = add(port, 0);
 
     viommu_pci_bus_set_iommu(fixture->root, &all_ops, &fixture->calls, NULL);
@@ -512,8 +490,8 @@ static void refused_devices_are_not_told(void **state)
 static void iommus_stay_over_host_devices(void **state)
 {
     struct fixture *fixture = *state;
-    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1);
-    struct viommu_pci_bus *below = bridge(port, 0, PORT, 2);
+    struct viommu_pci_bus *port = bridge(fixture->root, 8, PORT, 1, NULL);
+    struct viommu_pci_bus *below = bridge(port, 0, PORT, 2, NULL);
     struct viommu_pci_device *device = add(below, 0), *bypassing = add_bypassing(below, 8);
     struct viommu_error error;
 
@@ -546,14 +524,14 @@ static void removal_unsets(void **state)
 
     viommu_pci_bus_set_iommu(fixture->root, &all_ops, &fixture->calls, NULL);
     assert_int_equal(viommu_pci_bridge_add(fixture->root, 8, PORT, 1, &device, &bus, NULL), 0);
-    set(add(bridge(bus, 0, TO_PCI, 2), 0));
+    set(add(bridge(bus, 0, TO_PCI, 2, NULL), 0));
     viommu_pci_device_remove(device);
     assert_int_equal(fixture->calls.unset, 1);
     assert_int_equal(fixture->calls.id.requester_id, 0x200);
     assert_int_equal(viommu_pci_create(&pci, plain, NULL), 0);
     assert_int_equal(viommu_pci_root_bus_add(pci, 0, 0, &bus, NULL), 0);
     viommu_pci_bus_set_iommu(bus, &all_ops, &fixture->calls, NULL);
-    set(add(bridge(bus, 0, PORT, 3), 0));
+    set(add(bridge(bus, 0, PORT, 3, NULL), 0));
     viommu_pci_destroy(pci);
     assert_int_equal(fixture->calls.unset, 2);
     assert_int_equal(fixture->calls.id.requester_id, 0x300);
