@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "model/vtd/register_map.h"
+#include "model/vtd/sanitize.h"
 #include "model/vtd/vtd.h"
 
 /* Invalidations of one function that are not answered yet: as many as there are ITags (PCIe base
@@ -254,6 +255,8 @@ void vtd_tlb_unset(struct vtd *vtd, const struct viommu_pci_ats *ats)
 
     pthread_mutex_lock(&vtd->lock);
     tlb = take_out(vtd, ats);
+    if (tlb)
+        vtd_sanitize_tlb_gone(vtd, tlb->requester_id);
     if (tlb && tlb->count) {
         forget(vtd, tlb);
         vtd_work_refill(vtd);
@@ -273,6 +276,7 @@ void vtd_tlb_move(struct vtd *vtd, struct viommu_pci_id id, const struct viommu_
     tlb = find(vtd, ats);
     if (tlb) {
         old = tlb->function;
+        vtd_sanitize_tlb_gone(vtd, tlb->requester_id);
         tlb->requester_id = id.requester_id;
         tlb->function = function;
         update_function(vtd, old);

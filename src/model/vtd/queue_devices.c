@@ -2,6 +2,7 @@
 /* Descriptors that go to devices: invalidations of their TLBs, answers to their page requests
  * (VT-d 5.0, 6.5.2.5 to 6.5.2.7). */
 #include "model/vtd/queue_descriptors.h"
+#include "model/vtd/sanitize.h"
 #include "model/vtd/vtd.h"
 
 /*
@@ -20,6 +21,7 @@ static void set_pages(struct vtd_invalidation *what, uint64_t address, bool s)
 
 static enum vtd_queue_error send(struct vtd *vtd, const struct vtd_invalidation *what)
 {
+    vtd_sanitize_invalidate(vtd, what);
     return vtd_tlb_invalidate(vtd, what) ? VTD_QUEUE_OK : VTD_QUEUE_HOLD;
 }
 

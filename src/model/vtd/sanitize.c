@@ -38,6 +38,13 @@
  * had changed and was invalidated, but whose requests under way nobody drained (6.5.4: DR and DW,
  * where CAP.DRD and DWD are set; of the register only DW, as Linux does without the other there).
  *
+ * Device TLBs. What a device was told that asked for a translation is a record, too, which only a
+ * device-TLB invalidation takes (6.5.2.5, 6.5.2.6), or the end of the device TLB or its context
+ * entry. It is patient in the same way: Linux puts both invalidations into one batch, but a batch
+ * may end, with a wait, between the two. The device TLB is filled from the IOTLB: an invalidation
+ * of it that comes before that of the IOTLB takes nothing, and while the IOTLB holds the page, that
+ * alone is reported.
+ *
  * Assigned devices translate in the host, and what its caches hold is not seen. Known for certain,
  * and remembered, are the context and PASID entries by which they are attached, and the
  * second-stage pages that were mirrored after an invalidation of pages. With CAP.CM a page that
@@ -233,14 +240,17 @@ void sanitize_begin(const struct sanitize_chain *chain, uint16_t requester_id,
 static void remember_page(const struct vtd *vtd, const struct viommu_dma_request *request,
                           const struct dma_translation *translation,
                           const struct sanitize_chain *chain, uint64_t sequence,
-                          struct sanitize_record *made)
+                          enum sanitize_cache cache)
 {
     uint64_t within = low_bits(translation->granule_log2);
+    struct sanitize_record record, *made = &record;
 
     if (translation->status != VIOMMU_DMA_OK || !chain->complete ||
+        !(translation->permissions & (VIOMMU_DMA_READ | VIOMMU_DMA_WRITE)) ||
         chain->gpa != (translation->gpa | (request->address & within)))
         return;
-    made->cache = CACHE_TRANSLATION;
+    sanitize_begin(chain, request->requester_id, made);
+    made->cache = cache;
     made->request_pasid = request->pasid;
     made->address = request->address & ~within;
     made->address_log2 = translation->granule_log2;
@@ -252,16 +262,26 @@ static void remember_page(const struct vtd *vtd, const struct viommu_dma_request
     sanitize_remember(vtd, made, sequence);
 }
 
+/* Whoever has none is refused, and keeps nothing. */
+static bool has_device_tlb(const struct vtd *vtd, uint16_t requester_id)
+{
+    const struct vtd_function *function = vtd_function_find(vtd, requester_id);
+
+    return function && __atomic_load_n(&function->tlb, __ATOMIC_ACQUIRE);
+}
+
 void vtd_sanitize_translate(const struct vtd *vtd, const struct viommu_dma_request *request,
                             struct dma_translation *translation)
 {
     struct vtd_sanitizer *sanitizer = vtd->sanitizer;
     uint64_t sequence = __atomic_load_n(&sanitizer->sequence, __ATOMIC_SEQ_CST);
+    bool told = request->type == VIOMMU_DMA_TRANSLATION_REQUEST;
     struct sanitize_record made;
     struct sanitize_chain chain;
 
     vtd_translate(vtd, request, translation);
-    if (request->type != VIOMMU_DMA_UNTRANSLATED ||
+    if ((told && !has_device_tlb(vtd, request->requester_id)) ||
+        request->type == VIOMMU_DMA_TRANSLATED ||
         !sanitize_chain_read(vtd, request->requester_id, request->pasid, request->address,
                              &chain) ||
         chain.entry.reason)
@@ -269,6 +289,8 @@ void vtd_sanitize_translate(const struct vtd *vtd, const struct viommu_dma_reque
     sanitize_begin(&chain, request->requester_id, &made);
     pthread_mutex_lock(&sanitizer->lock);
     sanitize_remember_structures(vtd, &chain, sequence, &made);
-    remember_page(vtd, request, translation, &chain, sequence, &made);
+    remember_page(vtd, request, translation, &chain, sequence, CACHE_TRANSLATION);
+    if (told)
+        remember_page(vtd, request, translation, &chain, sequence, CACHE_DEVICE_TLB);
     pthread_mutex_unlock(&sanitizer->lock);
 }

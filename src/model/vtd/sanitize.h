@@ -37,6 +37,7 @@ void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *wh
 void vtd_sanitizer_drained(struct vtd *vtd);
 void vtd_sanitizer_wait(struct vtd *vtd);
 void vtd_sanitizer_forget(struct vtd *vtd);
+void vtd_sanitizer_tlb_gone(struct vtd *vtd, uint16_t requester_id);
 void vtd_sanitizer_mask(struct vtd *vtd, uint16_t domain, uint64_t address, unsigned int mask);
 
 /* An assigned function, or a PASID of it, is attached to the host as this entry says. */
@@ -81,6 +82,13 @@ static inline void vtd_sanitize_forget(struct vtd *vtd)
 {
     if (vtd->sanitizer)
         vtd_sanitizer_forget(vtd);
+}
+
+/* A device TLB with this requester ID ended: its translations did. */
+static inline void vtd_sanitize_tlb_gone(struct vtd *vtd, uint16_t requester_id)
+{
+    if (vtd->sanitizer)
+        vtd_sanitizer_tlb_gone(vtd, requester_id);
 }
 
 /* An invalidation of second-stage pages was refused for its mask. */

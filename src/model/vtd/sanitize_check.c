@@ -11,9 +11,23 @@
  * makes a report say "too narrow" instead of "missing", and must not cost more than the rest. */
 #define MISSES_MAX 32
 
+/* Where the caches are filled from one another, in this order. */
+enum group {
+    STRUCTURES,
+    PAGES,
+    DEVICE_TLBS,
+};
+
+static enum group group_of(const struct sanitize_record *record)
+{
+    if (record->cache == CACHE_DEVICE_TLB)
+        return DEVICE_TLBS;
+    return record->cache == CACHE_CONTEXT || record->cache == CACHE_PASID ? STRUCTURES : PAGES;
+}
+
 static bool is_page(const struct sanitize_record *record)
 {
-    return record->cache != CACHE_CONTEXT && record->cache != CACHE_PASID;
+    return group_of(record) != STRUCTURES;
 }
 
 /* The copy of the context or PASID entry that a word on a page's way belongs to, if it is held. */
@@ -33,6 +47,32 @@ static const struct sanitize_record *find_structure(const struct vtd_sanitizer *
     return sanitize_find(sanitizer, &key);
 }
 
+/* The same page in the IOTLB, from which the device was told. */
+static struct sanitize_record *find_source(const struct vtd_sanitizer *sanitizer,
+                                           const struct sanitize_record *record)
+{
+    struct sanitize_record key = {
+        .cache = CACHE_TRANSLATION,
+        .requester_id = record->requester_id,
+        .request_pasid = record->request_pasid,
+        .address = record->address,
+        .address_log2 = record->address_log2,
+    };
+
+    return record->cache == CACHE_DEVICE_TLB ? sanitize_find(sanitizer, &key) : NULL;
+}
+
+/* It differs from memory in the same word as what the IOTLB still has. */
+static bool is_held_by_page(const struct vtd_sanitizer *sanitizer,
+                            const struct sanitize_record *record, unsigned int link)
+{
+    const struct sanitize_record *source = find_source(sanitizer, record);
+
+    return source && link < source->count &&
+           source->links[link].address == record->links[link].address &&
+           sanitize_same(&record->links[link], source->links[link].value);
+}
+
 /* A page's way differs from memory in a structure of which a cache still has the old copy, too: the
  * page can be cached again from that. */
 static bool is_held(const struct vtd_sanitizer *sanitizer, const struct sanitize_record *record,
@@ -43,6 +83,8 @@ static bool is_held(const struct vtd_sanitizer *sanitizer, const struct sanitize
 
     if (judgement->verdict <= VERDICT_HARMLESS)
         return false;
+    if (is_held_by_page(sanitizer, record, judgement->link))
+        return true;
     structure = find_structure(sanitizer, record, link);
     for (unsigned int i = 0; structure && i < structure->count; i++)
         if (structure->links[i].address == link->address)
@@ -64,6 +106,22 @@ static void drop_dependents(struct vtd_sanitizer *sanitizer,
     }
 }
 
+/* So does what a device was told of a page that has been reported. */
+static void drop_told(struct vtd_sanitizer *sanitizer, const struct sanitize_record *page)
+{
+    struct sanitize_record key = {
+        .cache = CACHE_DEVICE_TLB,
+        .requester_id = page->requester_id,
+        .request_pasid = page->request_pasid,
+        .address = page->address,
+        .address_log2 = page->address_log2,
+    };
+    struct sanitize_record *told = sanitize_find(sanitizer, &key);
+
+    if (told)
+        sanitize_drop(sanitizer, told);
+}
+
 static struct viommu_sanitize_report *outbox_slot(struct vtd_sanitizer *sanitizer)
 {
     return &sanitizer->outbox[sanitizer->outbox_count++];
@@ -77,8 +135,8 @@ static bool outbox_full(const struct vtd_sanitizer *sanitizer)
 typedef void visit_fn(struct vtd *vtd, struct sanitize_record *record, const void *opaque);
 
 /* Visit records until all were, or the outbox is full. The one that is visited may be dropped, and
- * with a structure that is, pages: the next one is then a structure. */
-static bool visit_some(struct vtd *vtd, bool pages, visit_fn *visit, const void *opaque)
+ * with it some of a later group: the next one is of the same. */
+static bool visit_some(struct vtd *vtd, enum group group, visit_fn *visit, const void *opaque)
 {
     struct vtd_sanitizer *sanitizer = vtd->sanitizer;
     struct sanitize_record *record, *next;
@@ -88,9 +146,9 @@ static bool visit_some(struct vtd *vtd, bool pages, visit_fn *visit, const void 
     rcu_enter();
     for (record = TAILQ_FIRST(&sanitizer->used); record && !outbox_full(sanitizer); record = next) {
         next = TAILQ_NEXT(record, age);
-        while (next && is_page(next) != pages)
+        while (next && group_of(next) != group)
             next = TAILQ_NEXT(next, age);
-        if (is_page(record) == pages)
+        if (group_of(record) == group)
             visit(vtd, record, opaque);
     }
     full = outbox_full(sanitizer);
@@ -110,12 +168,12 @@ static void empty_outbox(struct vtd *vtd)
 
 /* Each report is of a record that goes, so a few rounds suffice, whatever the guest adds meanwhile.
  */
-static void visit_all(struct vtd *vtd, bool pages, visit_fn *visit, const void *opaque)
+static void visit_all(struct vtd *vtd, enum group group, visit_fn *visit, const void *opaque)
 {
     bool full = true;
 
     for (unsigned int i = 0; full && i <= SANITIZE_RECORDS_MAX / SANITIZE_OUTBOX; i++) {
-        full = visit_some(vtd, pages, visit, opaque);
+        full = visit_some(vtd, group, visit, opaque);
         empty_outbox(vtd);
     }
 }
@@ -188,12 +246,40 @@ static void take_page(struct vtd *vtd, struct sanitize_record *record,
         keep_tables(sanitizer, record);
 }
 
+/* All that a function was told. */
+static void empty_device_tlb(struct vtd_sanitizer *sanitizer, uint16_t requester_id)
+{
+    struct sanitize_record *record, *next;
+
+    for (record = TAILQ_FIRST(&sanitizer->used); record; record = next) {
+        next = TAILQ_NEXT(record, age);
+        if (record->cache == CACHE_DEVICE_TLB && record->requester_id == requester_id)
+            sanitize_drop(sanitizer, record);
+    }
+}
+
+/*
+ * Without a context entry translated requests are refused. Software that takes it away may have
+ * switched ATS off in the device before, which nobody sees here, and so have emptied its TLB.
+ */
+static bool cannot_use_device_tlb(const struct vtd *vtd, const struct sanitize_record *record)
+{
+    struct sanitize_judgement judgement;
+
+    if (record->cache != CACHE_CONTEXT)
+        return false;
+    sanitize_judge(vtd, record, &judgement);
+    return judgement.verdict == VERDICT_TAKEN;
+}
+
 static void take_structure(struct vtd *vtd, struct sanitize_record *record)
 {
     struct vtd_sanitizer *sanitizer = vtd->sanitizer;
     struct sanitize_judgement judgement;
     struct viommu_sanitize_report *report;
 
+    if (cannot_use_device_tlb(vtd, record))
+        empty_device_tlb(sanitizer, record->requester_id);
     if (sanitize_rewritten(vtd, record, &judgement)) {
         report = outbox_slot(sanitizer);
         sanitize_describe(record, &judgement, report);
@@ -252,14 +338,15 @@ void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *wh
 {
     bool iotlb = what->kind == VTD_INVALIDATE_IOTLB || what->kind == VTD_INVALIDATE_PIOTLB;
 
-    if (what->kind == VTD_INVALIDATE_DEVICE)
-        return;
     /* One drain waits for all requests. */
     if (iotlb && !what->writes_undrained && !what->reads_undrained)
         vtd->sanitizer->undrained = false;
     vtd->sanitizer->misses_left = MISSES_MAX;
     await_drain(vtd->sanitizer, what);
-    visit_all(vtd, iotlb, take, what);
+    if (what->kind == VTD_INVALIDATE_DEVICE)
+        visit_all(vtd, DEVICE_TLBS, take, what);
+    else
+        visit_all(vtd, iotlb ? PAGES : STRUCTURES, take, what);
 }
 
 void vtd_sanitizer_drained(struct vtd *vtd)
@@ -303,6 +390,8 @@ static void check(struct vtd *vtd, struct sanitize_record *record, const void *o
     sanitize_describe(record, &judgement, outbox_slot(sanitizer));
     if (!is_page(record))
         drop_dependents(sanitizer, record);
+    else if (record->cache == CACHE_TRANSLATION)
+        drop_told(sanitizer, record);
     sanitize_drop(sanitizer, record);
 }
 
@@ -331,8 +420,9 @@ void vtd_sanitizer_wait(struct vtd *vtd)
     if (sanitizer->undrained)
         sanitize_send(vtd, &sanitizer->undrained_report);
     sanitizer->undrained = false;
-    visit_all(vtd, false, check, NULL);
-    visit_all(vtd, true, check, NULL);
+    visit_all(vtd, STRUCTURES, check, NULL);
+    visit_all(vtd, PAGES, check, NULL);
+    visit_all(vtd, DEVICE_TLBS, check, NULL);
     say_forgotten(vtd);
 }
 
@@ -348,6 +438,13 @@ void vtd_sanitizer_forget(struct vtd *vtd)
         sanitize_drop(sanitizer, record);
     pthread_mutex_unlock(&sanitizer->lock);
     sanitizer->undrained = false;
+}
+
+void vtd_sanitizer_tlb_gone(struct vtd *vtd, uint16_t requester_id)
+{
+    pthread_mutex_lock(&vtd->sanitizer->lock);
+    empty_device_tlb(vtd->sanitizer, requester_id);
+    pthread_mutex_unlock(&vtd->sanitizer->lock);
 }
 
 void vtd_sanitizer_mask(struct vtd *vtd, uint16_t domain, uint64_t address, unsigned int mask)

@@ -86,6 +86,24 @@ static enum sanitize_coverage cover_piotlb(const struct vtd_invalidation *what,
     return cover_pages(what, record, miss, tables);
 }
 
+/* 6.5.2.5, 6.5.2.6. One without PASID takes those of all PASIDs, too: Linux from 6.10 on means that
+ * (cache_tag_flush_devtlb_all), and devices empty themselves. */
+static enum sanitize_coverage cover_device_tlb(const struct vtd_invalidation *what,
+                                               const struct sanitize_record *record,
+                                               enum sanitize_miss *miss)
+{
+    if (what->kind != VTD_INVALIDATE_DEVICE || what->requester_id != record->requester_id)
+        return COVERS_NOTHING;
+    if (what->scope != VTD_SCOPE_GLOBAL && what->pasid != VIOMMU_PASID_NONE &&
+        what->pasid != record->request_pasid)
+        return COVERS_NOTHING;
+    if (meets(what->address, what->length, record->address, record->address_log2))
+        return COVERS_ALL;
+    if (meets(what->address, what->length, record->address, NEAR_LOG2))
+        *miss = MISS_PAGES;
+    return COVERS_NOTHING;
+}
+
 /* 6.5.2.1; scalable-mode context entries have no domain. */
 static bool covers_context(const struct vtd_invalidation *what,
                            const struct sanitize_record *record)
@@ -120,6 +138,8 @@ enum sanitize_coverage sanitize_cover(const struct vtd_invalidation *what,
         covered = covers_context(what, record);
     else if (record->cache == CACHE_PASID)
         covered = covers_pasid(what, record);
+    else if (record->cache == CACHE_DEVICE_TLB)
+        return cover_device_tlb(what, record, miss);
     else if (what->kind == VTD_INVALIDATE_IOTLB)
         return cover_iotlb(what, record, miss, tables);
     else if (what->kind == VTD_INVALIDATE_PIOTLB)

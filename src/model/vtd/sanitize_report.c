@@ -59,6 +59,9 @@ static const char *needed_of(const struct sanitize_record *record)
     if (record->cache == CACHE_ABSENT)
         return "an IOTLB invalidation of this domain and page after the entry became present, as "
                "CAP_REG has CM";
+    if (record->cache == CACHE_DEVICE_TLB)
+        return "a device-TLB invalidation of this function, PASID and page, after that of the "
+               "IOTLB";
     if (record->pgtt == VTD_PGTT_SECOND)
         return record->cache == CACHE_TABLES
                    ? "an IOTLB invalidation of this domain and page without the hint IH"
@@ -92,7 +95,7 @@ void sanitize_describe(const struct sanitize_record *record,
                        struct viommu_sanitize_report *report)
 {
     const struct sanitize_link *link = &record->links[judgement->link];
-    const char *needed = misses[record->miss].needed;
+    const char *needed = record->cache == CACHE_DEVICE_TLB ? NULL : misses[record->miss].needed;
 
     *report = (struct viommu_sanitize_report){
         .size = sizeof(*report),

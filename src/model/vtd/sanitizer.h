@@ -60,6 +60,7 @@ enum sanitize_cache {
     CACHE_TRANSLATION, /* 6.2.4, 6.2.5: a page, and the tables on the way to it */
     CACHE_TABLES,      /* only the tables: the page was invalidated with the hint "leaf only" */
     CACHE_ABSENT,      /* 6.1, CAP.CM: that there is no page, as an assigned device was told */
+    CACHE_DEVICE_TLB,  /* 4.1: a page, as a device was told that asked for its translation */
 };
 
 /* Why an invalidation that looks meant for a record did not take it. */
