@@ -24,6 +24,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         abort();
     }
     case_free(&test);
-    world_stop(&world);
+    world_end(&world);
     return 0;
 }

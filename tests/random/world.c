@@ -8,8 +8,6 @@
 
 #include "oracle_registers.h"
 
-#define DEVICE "0000:3a:00.0"
-
 #define RTADDR 0x20
 #define GCMD   0x18
 #define GSTS   0x1c
@@ -179,10 +177,12 @@ static void create_host(struct world *world, enum case_host kind)
     if (kind == CASE_HOST_NONE)
         options.cache = VIOMMU_SOFT_CACHE_NONE;
     must(viommu_soft_create(&world->host, &options, &error), "host", &error);
-    must(viommu_soft_device_add(world->host, DEVICE, 0, &world->hardware, &error), DEVICE, &error);
+    must(viommu_soft_device_add(world->host, WORLD_HOST_DEVICE, 0, &world->hardware, &error),
+         WORLD_HOST_DEVICE, &error);
     must(viommu_assign_create(&world->assign, world->host, world->memory, NULL, &error), "assign",
          &error);
-    if (viommu_assign_attach(world->assign, world->assigned, DEVICE, &world->assignment, &error))
+    if (viommu_assign_attach(world->assign, world->assigned, WORLD_HOST_DEVICE, &world->assignment,
+                             &error))
         world->assignment = NULL;
 }
 
@@ -210,8 +210,10 @@ void world_start(struct world *world, const struct test_case *test)
     world_queue_start(world);
 }
 
-static void stop_machine(struct world *world)
+void world_end(struct world *world)
 {
+    if (!world->unit)
+        return;
     viommu_pci_device_unset_ats(world->emulated);
     if (world->assignment)
         viommu_assign_detach(world->assignment);
@@ -222,6 +224,7 @@ static void stop_machine(struct world *world)
     viommu_destroy(world->unit);
     viommu_dma_space_destroy(world->plain);
     viommu_memory_destroy(world->memory);
+    world->unit = NULL;
     world->assignment = NULL;
     world->assign = NULL;
     world->hardware = NULL;
@@ -230,7 +233,7 @@ static void stop_machine(struct world *world)
 
 void world_stop(struct world *world)
 {
-    stop_machine(world);
+    world_end(world);
     for (size_t i = 0; i < WORLD_RANGES; i++) {
         munmap(world->real[i], ranges[i].size);
         free(world->copy[i].bytes);
@@ -241,8 +244,7 @@ void world_stop(struct world *world)
 
 void world_restart(struct world *world, const struct test_case *test)
 {
-    if (world->unit)
-        stop_machine(world);
+    world_end(world);
     world_start(world, test);
 }
 

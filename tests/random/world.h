@@ -35,6 +35,8 @@
 #define WORLD_EMULATED 8 /* requester IDs */
 #define WORLD_ASSIGNED 16
 
+#define WORLD_HOST_DEVICE "0000:3a:00.0"
+
 /* Machines to choose from. */
 extern const char *const world_properties[];
 extern const size_t world_properties_count;
@@ -85,6 +87,9 @@ struct world {
 void world_start(struct world *world, const struct test_case *test);
 /* The same for a world that runs already, or is zeroed. */
 void world_restart(struct world *world, const struct test_case *test);
+/* The machine is gone; its memory is kept for the next one. */
+void world_end(struct world *world);
+/* The same, and the memory goes, too. */
 void world_stop(struct world *world);
 
 /* Run one operation. False: they disagree, world->failure says about what. */
