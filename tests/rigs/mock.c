@@ -9,6 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "rig.h"
+
 /* The test command of the mock, as in Linux 7.3; it is no stable interface. */
 #define TEST_CMD UAPI_CALL(0xa0)
 
@@ -79,58 +81,10 @@ struct test_cmd {
     uint32_t last;
 };
 
-/* ---- Failures */
-
-/* Linux counts the points at which an allocation of the thread can fail, down to the one that does.
- */
-static void arm_for_call(const struct mock *mock)
-{
-    char text[16];
-    int length = snprintf(text, sizeof(text), "%u", mock->fail_after);
-
-    if (pwrite(mock->fail_file, text, (size_t)length, 0) != length)
-        abort();
-}
-
-static void count_down(struct mock *mock)
-{
-    char text[16] = "";
-
-    if (pread(mock->fail_file, text, sizeof(text) - 1, 0) <= 0 ||
-        pwrite(mock->fail_file, "0", 1, 0) != 1)
-        abort();
-    mock->fail_after = (unsigned int)strtoul(text, NULL, 10);
-}
-
-void mock_arm(struct mock *mock, unsigned int n)
-{
-    mock->fail_after = n;
-    mock->armed = true;
-}
-
-bool mock_disarm(struct mock *mock)
-{
-    mock->armed = false;
-    return !mock->fail_after;
-}
-
-static int kernel(struct mock *mock, int descriptor, unsigned long request, void *argument)
-{
-    bool counted = mock->armed && mock->fail_after;
-    int ret;
-
-    if (counted)
-        arm_for_call(mock);
-    ret = host_sys_real.ioctl(NULL, descriptor, request, argument);
-    if (counted)
-        count_down(mock);
-    return ret;
-}
-
 static int test(struct mock *mock, struct test_cmd *cmd)
 {
     cmd->size = sizeof(*cmd);
-    return kernel(mock, mock->iommufd, TEST_CMD, cmd);
+    return rig_ioctl(NULL, mock->iommufd, TEST_CMD, cmd);
 }
 
 /* What must not fail while something is undone. */
@@ -155,7 +109,7 @@ static void destroy(struct mock *mock, uint32_t id)
     struct uapi_destroy cmd = {.size = sizeof(cmd), .id = id};
 
     if (id && quietly(mock, UAPI_DESTROY, &cmd)) {
-        printf("rig: mock: object %u cannot be destroyed\n", id);
+        rig_say("object %u cannot be destroyed", id);
         exit(1);
     }
 }
@@ -189,7 +143,7 @@ static int make_device(struct mock *mock, struct mock_device *device)
     struct uapi_ioas_alloc ioas = {.size = sizeof(ioas)};
     struct test_cmd cmd = {.op = TEST_DEVICE, .device.flags = TEST_DEVICE_HAS_PASID};
     struct uapi_hwpt_alloc hwpt = {.size = sizeof(hwpt), .flags = UAPI_HWPT_PASID};
-    int ret = kernel(mock, mock->iommufd, UAPI_IOAS_ALLOC, &ioas);
+    int ret = rig_ioctl(NULL, mock->iommufd, UAPI_IOAS_ALLOC, &ioas);
 
     if (ret)
         return ret;
@@ -199,7 +153,7 @@ static int make_device(struct mock *mock, struct mock_device *device)
         return ret;
     device->stdev = cmd.device.stdev;
     device->id = hwpt.dev_id = cmd.device.device;
-    ret = kernel(mock, mock->iommufd, UAPI_HWPT_ALLOC, &hwpt);
+    ret = rig_ioctl(NULL, mock->iommufd, UAPI_HWPT_ALLOC, &hwpt);
     if (ret)
         return ret;
     device->empty_hwpt = hwpt.out_hwpt_id;
@@ -315,7 +269,7 @@ static int mock_sys_ioctl(void *opaque, int descriptor, unsigned long request, v
         return vfio_attach(mock, device, argument);
     if (device && request == UAPI_VFIO_DETACH)
         return vfio_detach(mock, device, argument);
-    ret = kernel(mock, descriptor, request, argument);
+    ret = rig_ioctl(NULL, descriptor, request, argument);
     mock->map_files += request == UAPI_IOAS_MAP_FILE && !ret;
     return ret;
 }
@@ -329,7 +283,6 @@ bool mock_open(struct mock *mock)
     mock->sys.open = mock_sys_open;
     mock->sys.close = mock_sys_close;
     mock->sys.ioctl = mock_sys_ioctl;
-    mock->fail_file = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
     mock->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
     return mock->iommufd >= 0 && test(mock, &cmd) != -ENOTTY;
 }
@@ -338,8 +291,6 @@ void mock_close(struct mock *mock)
 {
     if (mock->iommufd >= 0)
         close(mock->iommufd);
-    if (mock->fail_file >= 0)
-        close(mock->fail_file);
 }
 
 /* ---- What the mock's side shows */

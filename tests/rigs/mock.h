@@ -3,8 +3,6 @@
  * The kernel's own mock of an IOMMU (CONFIG_IOMMUFD_TEST) seen as VFIO devices: a table of system
  * calls in which /dev/vfio/devices/vfioN are mock devices, and all else is the real kernel. So the
  * whole backend runs against the real iommufd without any hardware.
- *
- * It also counts, and makes a call of the kernel fail at its n-th point that can fail.
  */
 #ifndef RIGS_MOCK_H
 #define RIGS_MOCK_H
@@ -51,18 +49,11 @@ struct mock {
     int iommufd;
     struct mock_device devices[MOCK_DEVICES];
     unsigned long map_files; /* IOAS_MAP_FILE calls that succeeded */
-    int fail_file;           /* /proc/thread-self/fail-nth, or -1 */
-    bool armed;
-    unsigned int fail_after; /* points that may still be passed; 0: none fails any more */
 };
 
 /* False: this kernel has no mock. */
 bool mock_open(struct mock *mock);
 void mock_close(struct mock *mock);
-
-/* From here on the n-th point of the kernel's that can fail does. */
-void mock_arm(struct mock *mock, unsigned int n);
-bool mock_disarm(struct mock *mock); /* true: it did */
 
 /* What the mock's side shows. 0, or a negative errno: it is not so. */
 int mock_check_map(struct mock *mock, uint32_t hwpt, uint64_t iova, const void *memory,

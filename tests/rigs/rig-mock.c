@@ -4,43 +4,23 @@
  * what was not so; exit code 77: this kernel has no mock. To be run as root, where nothing else
  * uses /dev/iommu (scripts/rig-mock starts such a kernel).
  */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/klog.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <viommu.h>
 
+#include "guest.h"
 #include "mock.h"
+#include "rig.h"
 
 #define PAGE  UINT64_C(4096)
 #define PAGES 64
 #define IOVA  MOCK_FIRST_IOVA
 #define RW    (VIOMMU_HOST_MAP_READ | VIOMMU_HOST_MAP_WRITE)
 #define NONE  VIOMMU_PASID_NONE
-
-static const char *subject;
-static unsigned int checks, failures;
-
-#define CHECK(condition) check(condition, #condition, __LINE__, NULL)
-/* For calls of the library: shows the sentence. */
-#define WORKS(rig, call) check(!(call), #call, __LINE__, (rig)->error.message)
-#define FAILS(rig, expected, call)                                                                 \
-    check((call) == (expected), #call " is " #expected, __LINE__, (rig)->error.message)
-#define SAYS(rig, words) check(strstr((rig)->error.message, words), words, __LINE__, NULL)
-
-static void check(bool good, const char *what, int line, const char *message)
-{
-    checks++;
-    if (good)
-        return;
-    failures++;
-    printf("rig: mock: FAIL: %s, line %d: %s (%s)\n", subject, line, what,
-           message ? message : strerror(errno));
-}
 
 struct rig {
     struct mock mock;
@@ -57,31 +37,6 @@ struct rig {
 
 /* ---- What there is */
 
-static unsigned int open_files(void)
-{
-    DIR *directory = opendir("/proc/self/fd");
-    unsigned int count = 0;
-
-    while (directory && readdir(directory))
-        count++;
-    if (directory)
-        closedir(directory);
-    return count;
-}
-
-static unsigned long pinned_kib(void)
-{
-    FILE *file = fopen("/proc/self/status", "r");
-    unsigned long pinned = 0;
-    char line[128];
-
-    while (file && fgets(line, sizeof(line), file))
-        sscanf(line, "VmPin: %lu", &pinned);
-    if (file)
-        fclose(file);
-    return pinned;
-}
-
 struct census {
     uint32_t next_id;
     unsigned int files;
@@ -90,7 +45,7 @@ struct census {
 
 static struct census take_census(struct rig *rig)
 {
-    struct census census = {mock_next_id(&rig->mock), open_files(), pinned_kib()};
+    struct census census = {mock_next_id(&rig->mock), rig_open_files(), rig_pinned_kib()};
 
     return census;
 }
@@ -102,9 +57,9 @@ static bool same_census(struct rig *rig, const struct census *before)
     if (now.next_id == before->next_id && now.files == before->files &&
         now.pinned == before->pinned)
         return true;
-    printf("rig: mock: %s: next ID %u, was %u; %u descriptors, were %u; %lu KiB pinned, were %lu\n",
-           subject, now.next_id, before->next_id, now.files, before->files, now.pinned,
-           before->pinned);
+    rig_say("%s: next ID %u, was %u; %u descriptors, were %u; %lu KiB pinned, were %lu",
+            rig_get_subject(), now.next_id, before->next_id, now.files, before->files, now.pinned,
+            before->pinned);
     return false;
 }
 
@@ -190,11 +145,11 @@ static void test_device(struct rig *rig)
 static void test_map(struct rig *rig)
 {
     uint64_t unmapped = 0;
-    unsigned long before = pinned_kib();
+    unsigned long before = rig_pinned_kib();
 
     WORKS(rig, map(rig, IOVA, 4, RW));
     CHECK(!mock_check_map(&rig->mock, rig->parent, IOVA, rig->memory, 4 * PAGE));
-    CHECK(pinned_kib() == before + 16);
+    CHECK(rig_pinned_kib() == before + 16);
     FAILS(rig, -EEXIST, map(rig, IOVA + 3 * PAGE, 2, RW));
     FAILS(rig, -ENOENT, unmap(rig, IOVA, 2));
     CHECK(!mock_check_map(&rig->mock, rig->parent, IOVA, rig->memory, 4 * PAGE));
@@ -206,7 +161,7 @@ static void test_map(struct rig *rig)
     WORKS(rig, map(rig, IOVA + 8 * PAGE, 1, VIOMMU_HOST_MAP_READ));
     WORKS(rig, viommu_host_ioas_unmap(rig->host, rig->ioas, 0, UINT64_MAX, &unmapped, &rig->error));
     CHECK(unmapped == 5 * PAGE);
-    CHECK(pinned_kib() == before);
+    CHECK(rig_pinned_kib() == before);
     CHECK(mock_check_map(&rig->mock, rig->parent, IOVA, rig->memory, PAGE) < 0);
 }
 
@@ -464,89 +419,25 @@ static void test_sharing(struct rig *rig)
     CHECK(!mock_check_map(&rig->mock, rig->parent, IOVA, rig->memory, 2 * PAGE));
 }
 
-/* ---- The attach sequence, with a vIOMMU that the test plays */
-
-struct guest {
-    struct viommu_memory *memory;
-    struct viommu_dma_space *space;
-    struct viommu_pci *pci;
-    struct viommu_pci_device *function;
-    struct viommu_assign *assign;
-    struct viommu_assigned_device *assigned;
-};
-
-static struct viommu_dma_space *guest_space(void *opaque, struct viommu_pci_id alias)
-{
-    (void)alias;
-    return ((struct guest *)opaque)->space;
-}
-
-static uint64_t guest_cap(void *opaque)
-{
-    (void)opaque;
-    return VIOMMU_CAP_HW_NESTED;
-}
-
-static int guest_set(void *opaque, struct viommu_pci_id id, struct viommu_pci_id alias,
-                     struct viommu_host_device *device, struct viommu_error *error)
-{
-    (void)opaque;
-    (void)id;
-    (void)alias;
-    (void)error;
-    return viommu_host_device_is_nest_parent(device) ? 0 : -EOPNOTSUPP;
-}
-
-static void guest_unset(void *opaque, struct viommu_pci_id id, struct viommu_host_device *device)
-{
-    (void)opaque;
-    (void)id;
-    (void)device;
-}
-
-static const struct viommu_pci_iommu_ops guest_ops = {
-    .size = sizeof(guest_ops),
-    .get_address_space = guest_space,
-    .get_viommu_cap = guest_cap,
-    .set_iommu_device = guest_set,
-    .unset_iommu_device = guest_unset,
-};
+/* ---- The attach sequence */
 
 static struct guest guest;
 
-static void guest_begin(struct rig *rig)
+static void begin_guest(struct rig *rig)
 {
-    struct viommu_memory_range range = {.gpa = IOVA, .size = PAGES * PAGE, .host = rig->memory};
-    struct viommu_pci_bus *bus;
-
-    WORKS(rig, viommu_memory_create(&guest.memory, &rig->error));
-    WORKS(rig, viommu_memory_add(guest.memory, &range, &rig->error));
-    WORKS(rig, viommu_dma_space_create_plain(&guest.space, guest.memory, &rig->error));
-    WORKS(rig, viommu_pci_create(&guest.pci, guest.space, &rig->error));
-    WORKS(rig, viommu_pci_root_bus_add(guest.pci, 0, 0, &bus, &rig->error));
-    WORKS(rig, viommu_pci_bus_set_iommu(bus, &guest_ops, &guest, &rig->error));
-    WORKS(rig, viommu_pci_device_add(bus, 0, NULL, &guest.function, &rig->error));
-    WORKS(rig, viommu_assign_create(&guest.assign, rig->host, guest.memory, NULL, &rig->error));
+    WORKS(rig, guest_begin(&guest, rig->host, rig->memory, IOVA, PAGES * PAGE, VIOMMU_CAP_HW_NESTED,
+                           &rig->error));
 }
 
-static void guest_end(void)
+static int assign_make(struct rig *rig)
 {
-    viommu_assign_destroy(guest.assign);
-    viommu_pci_destroy(guest.pci);
-    viommu_dma_space_destroy(guest.space);
-    viommu_memory_destroy(guest.memory);
+    return guest_attach(&guest, "/dev/vfio/devices/vfio3", &rig->error);
 }
 
-static int guest_attach(struct rig *rig)
-{
-    return viommu_assign_attach(guest.assign, guest.function, "/dev/vfio/devices/vfio3",
-                                &guest.assigned, &rig->error);
-}
-
-static void guest_detach(struct rig *rig)
+static void assign_undo(struct rig *rig)
 {
     (void)rig;
-    viommu_assign_detach(guest.assigned);
+    guest_detach(&guest);
 }
 
 static void test_assign(struct rig *rig)
@@ -554,14 +445,14 @@ static void test_assign(struct rig *rig)
     struct census before;
     uint32_t parent;
 
-    guest_begin(rig);
+    begin_guest(rig);
     before = take_census(rig);
-    WORKS(rig, guest_attach(rig));
+    WORKS(rig, assign_make(rig));
     parent = viommu_host_device_parent_hwpt(viommu_assigned_device_host_device(guest.assigned));
     CHECK(!mock_check_map(&rig->mock, parent, IOVA, rig->memory, PAGES * PAGE));
-    guest_detach(rig);
+    assign_undo(rig);
     CHECK(same_census(rig, &before));
-    guest_end();
+    guest_end(&guest);
 }
 
 /* ---- Each point of the kernel's that can fail */
@@ -727,10 +618,8 @@ static const struct step steps[] = {
     {"hw_info", info_make, NULL},
     {"dirty pages", dirty_make, NULL},
     {"destroy", destroy_make, destroy_undo},
-    {"assign", guest_attach, guest_detach},
+    {"assign", assign_make, assign_undo},
 };
-
-#define MANY_POINTS 2000 /* more than any step has */
 
 /* False: the step has less than n such points. */
 static bool fail_nth(struct rig *rig, const struct step *step, unsigned int n)
@@ -740,9 +629,9 @@ static bool fail_nth(struct rig *rig, const struct step *step, unsigned int n)
     int ret;
 
     rig->error.message[0] = '\0';
-    mock_arm(&rig->mock, n);
+    rig_arm(n);
     ret = step->make(rig);
-    failed = mock_disarm(&rig->mock);
+    failed = rig_disarm();
     if (ret) {
         CHECK(failed);
         CHECK(rig->error.message[0]);
@@ -759,26 +648,24 @@ static void test_failures(struct rig *rig)
 {
     unsigned int tried = 0;
 
-    if (rig->mock.fail_file < 0) {
-        printf("rig: mock: this kernel has no fault injection (CONFIG_FAULT_INJECTION)\n");
-        CHECK(rig->mock.fail_file >= 0);
+    CHECK(rig_can_fail()); /* CONFIG_FAULT_INJECTION */
+    if (!rig_can_fail())
         return;
-    }
     WORKS(rig, map(rig, IOVA, PAGES, RW));
     rig->shared = map_shared(rig);
-    guest_begin(rig);
+    begin_guest(rig);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         unsigned int n = 1;
 
-        subject = steps[i].name;
-        while (n < MANY_POINTS && fail_nth(rig, &steps[i], n))
+        rig_subject(steps[i].name);
+        while (n < RIG_POINTS_MAX && fail_nth(rig, &steps[i], n))
             n++;
-        CHECK(n < MANY_POINTS);
+        CHECK(n < RIG_POINTS_MAX);
         tried += n - 1;
     }
-    guest_end();
+    guest_end(&guest);
     munmap(rig->shared, SHARED);
-    printf("rig: mock: %u points of failure\n", tried);
+    rig_say("%u points of failure", tried);
     CHECK(tried > 0);
 }
 
@@ -803,53 +690,33 @@ static const struct {
     {"failures", test_failures},
 };
 
-/* What the kernel has to say of itself. */
-static void check_kernel_log(void)
-{
-    static char log[1 << 20];
-    int length = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof(log) - 1);
-    const char *line;
-
-    subject = "kernel log";
-    CHECK(length > 0);
-    log[length > 0 ? length : 0] = '\0';
-    line = strstr(log, "WARNING:");
-    line = line ? line : strstr(log, "BUG:");
-    CHECK(!line);
-    if (line)
-        printf("%.2000s\n", line);
-}
-
 int main(void)
 {
     struct rig rig = {.memfd = -1};
 
-    setvbuf(stdout, NULL, _IOLBF, 0);
+    rig_name("mock");
     if (!mock_open(&rig.mock)) {
-        printf("rig: mock: skipped: this kernel has no mock IOMMU (CONFIG_IOMMUFD_TEST)\n");
+        rig_say("skipped: this kernel has no mock IOMMU (CONFIG_IOMMUFD_TEST)");
         return 77;
     }
     rig.memory =
         mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     rig.memfd = memfd_create("rig", MFD_CLOEXEC);
-    subject = "memory";
+    rig_can_fail(); /* the descriptor for it stays open */
+    rig_subject("memory");
     CHECK(rig.memory != MAP_FAILED && rig.memfd >= 0 && !ftruncate(rig.memfd, 16 * PAGE));
     memset(rig.memory, 1, PAGES * PAGE);
     for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
         struct census before = take_census(&rig);
 
-        subject = subjects[i].name;
+        rig_subject(subjects[i].name);
         begin(&rig);
         subjects[i].test(&rig);
-        subject = subjects[i].name;
+        rig_subject(subjects[i].name);
         end(&rig);
         CHECK(same_census(&rig, &before));
     }
-    check_kernel_log();
+    rig_check_kernel_log();
     mock_close(&rig.mock);
-    if (failures)
-        printf("rig: mock: FAIL (%u of %u checks)\n", failures, checks);
-    else
-        printf("rig: mock: pass (%u checks)\n", checks);
-    return failures != 0;
+    return rig_verdict();
 }
