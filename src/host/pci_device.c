@@ -23,7 +23,7 @@ static void link_name(const struct host_sys *sys, const char *path, char *name, 
     last = strrchr(target, '/');
     last = last ? last + 1 : target;
     if (strlen(last) < size)
-        strcpy(name, last);
+        memcpy(name, last, strlen(last) + 1);
 }
 
 static void device_link(const struct host_sys *sys, const char *sysfs, const char *address,
@@ -58,9 +58,9 @@ static bool take_vfio(void *opaque, const char *name)
 {
     struct host_pci_device *device = opaque;
 
-    if (strncmp(name, "vfio", 4) || strlen(name) >= sizeof(device->vfio))
+    if (strncmp(name, "vfio", 4) != 0 || strlen(name) >= sizeof(device->vfio))
         return true;
-    strcpy(device->vfio, name);
+    memcpy(device->vfio, name, strlen(name) + 1);
     return false;
 }
 
@@ -147,7 +147,7 @@ static bool look_for_rival(void *opaque, const char *name)
 
     if (!strcmp(name, group->own->address) || strlen(name) >= sizeof(rival->address))
         return true;
-    strcpy(rival->address, name);
+    memcpy(rival->address, name, strlen(name) + 1);
     read_device(group->sys, group->sysfs, rival);
     if (!is_vfio_driver(rival) && !is_harmless(rival->driver))
         return false;

@@ -205,12 +205,13 @@ int iommufd_detach(void *opaque, uint32_t device_id, uint32_t pasid, struct viom
 
 void iommufd_detach_all(struct iommufd_host *host, struct iommufd_device *device)
 {
-    struct iommufd_pasid *entry;
+    struct iommufd_pasid *entry, *next;
 
-    while ((entry = LIST_FIRST(&device->pasids))) {
+    for (entry = LIST_FIRST(&device->pasids); entry; entry = next) {
+        next = LIST_NEXT(entry, link);
         kernel_detach(host, device, entry->pasid);
         LIST_REMOVE(entry, link);
-        free(entry); /* NOLINT(clang-analyzer-unix.Malloc): it left the list */
+        free(entry);
     }
     kernel_detach(host, device, VIOMMU_PASID_NONE);
 }

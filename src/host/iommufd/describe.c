@@ -19,7 +19,7 @@
 
 #define PASID_BITS_MAX 20
 
-/* What each type of IOMMU tells, and how it is called when sysfs does not say. */
+/* What each type of IOMMU tells. */
 union vendor_data {
     struct uapi_hw_info_vtd vtd;
     struct uapi_hw_info_amd amd;
@@ -41,27 +41,37 @@ static void take_amd(struct viommu_host_hw_info *info, const union vendor_data *
     info->registers[1] = data->amd.efr2;
 }
 
+/* How an IOMMU is called when sysfs does not say. */
+static const char *const type_names[] = {
+    [UAPI_HW_INFO_NONE] = "IOMMU",
+    [UAPI_HW_INFO_VTD] = "VT-d",
+    [UAPI_HW_INFO_SMMUV3] = "SMMUv3",
+    [UAPI_HW_INFO_AMD] = "AMD-Vi",
+};
+
+static void take_name(struct viommu_host_hw_info *info, const char *name, uint32_t type)
+{
+    const size_t known = sizeof(type_names) / sizeof(type_names[0]);
+
+    if (name[0])
+        snprintf(info->name, sizeof(info->name), "%s", name);
+    else if (type < known && type_names[type])
+        snprintf(info->name, sizeof(info->name), "%s", type_names[type]);
+    else
+        snprintf(info->name, sizeof(info->name), "IOMMU of unknown type 0x%x", type);
+}
+
 /* Of a type that is not known nothing is believed: it can be shadowed for, as one without a type.
  */
 static void take_data(struct viommu_host_hw_info *info, uint32_t type,
                       const union vendor_data *data)
 {
-    char name[sizeof(info->name)] = "IOMMU";
-
-    if (type == UAPI_HW_INFO_VTD) {
+    if (type == UAPI_HW_INFO_VTD)
         take_vtd(info, data);
-        strcpy(name, "VT-d");
-    } else if (type == UAPI_HW_INFO_AMD) {
+    else if (type == UAPI_HW_INFO_AMD)
         take_amd(info, data);
-        strcpy(name, "AMD-Vi");
-    } else if (type == UAPI_HW_INFO_SMMUV3) {
+    else if (type == UAPI_HW_INFO_SMMUV3)
         info->type = VIOMMU_HOST_IOMMU_SMMUV3;
-        strcpy(name, "SMMUv3");
-    } else if (type != UAPI_HW_INFO_NONE) {
-        snprintf(name, sizeof(name), "IOMMU of unknown type 0x%x", type);
-    }
-    if (!info->name[0])
-        strcpy(info->name, name);
 }
 
 static bool has_capability(const struct iommufd_host *host, const struct iommufd_device *device,
@@ -123,8 +133,10 @@ int iommufd_describe(struct iommufd_host *host, struct iommufd_device *device,
     if (ret < 0 && ret != -ENOTTY && ret != -EOPNOTSUPP)
         return describe_failed(device, ret, error);
     *info = (struct viommu_host_hw_info){.size = sizeof(*info)};
-    snprintf(info->name, sizeof(info->name), "%s", device->iommu);
-    take_data(info, ret < 0 ? UAPI_HW_INFO_NONE : cmd.out_data_type, &data);
+    if (ret < 0)
+        cmd.out_data_type = UAPI_HW_INFO_NONE;
+    take_name(info, device->iommu, cmd.out_data_type);
+    take_data(info, cmd.out_data_type, &data);
     if (ret < 0)
         return 0;
     info->dirty_tracking = cmd.out_capabilities & UAPI_HW_CAP_DIRTY_TRACKING;

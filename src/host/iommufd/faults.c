@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "host/iommufd/iommufd.h"
 
+/* NOLINTBEGIN(misc-redundant-expression) */
 _Static_assert(sizeof(struct viommu_host_page_request) == sizeof(struct uapi_fault) &&
                    sizeof(struct viommu_host_page_response) == sizeof(struct uapi_fault_response),
                "requests are read, answers written, as they are");
@@ -22,6 +23,7 @@ _Static_assert(VIOMMU_DMA_READ == UAPI_FAULT_READ && VIOMMU_DMA_WRITE == UAPI_FA
                    VIOMMU_HOST_PAGE_PASID == UAPI_FAULT_PASID &&
                    VIOMMU_HOST_PAGE_LAST == UAPI_FAULT_LAST,
                "flags and rights have the kernel's numbers");
+/* NOLINTEND(misc-redundant-expression) */
 
 static void close_one(struct iommufd_host *host, int *descriptor)
 {

@@ -144,12 +144,14 @@ int iommufd_hwpt_alloc(void *opaque, const struct viommu_host_hwpt_options *opti
     return 0;
 }
 
+/* NOLINTBEGIN(misc-redundant-expression) */
 _Static_assert(VIOMMU_HOST_HWPT_NEST_PARENT == UAPI_HWPT_NEST_PARENT &&
                    VIOMMU_HOST_HWPT_DIRTY_TRACKING == UAPI_HWPT_DIRTY_TRACKING &&
                    VIOMMU_HOST_HWPT_FAULT_QUEUE == UAPI_HWPT_FAULT_ID_VALID &&
                    VIOMMU_HOST_HWPT_PASID == UAPI_HWPT_PASID &&
                    (int)VIOMMU_HOST_DATA_VTD_S1 == UAPI_HWPT_DATA_VTD_S1,
                "flags and data types go to the kernel as they are");
+/* NOLINTEND(misc-redundant-expression) */
 
 /* Invalidation */
 
