@@ -67,11 +67,16 @@ static void remapping_changed(void *opaque, uint32_t first, uint32_t count)
     vmm_irq_remapping_changed(opaque);
 }
 
+/* Unlike a VMM that embeds the library, this one is known to route interrupts by way of it. */
 static int parse_properties(const struct vmm *vm, const char *properties,
                             struct viommu_vtd_options *options, struct viommu_error *err)
 {
-    int ret = viommu_vtd_options_parse(options, properties, err);
+    int ret;
 
+    viommu_vtd_options_init(options);
+    options->interrupt_remapping = true;
+    options->extended_interrupts = vm->x2apic;
+    ret = viommu_vtd_options_parse(options, properties, err);
     if (!ret && options->extended_interrupts && !vm->x2apic)
         return vmm_fail(err, ENOTSUP,
                         "--viommu vtd: eim=on needs KVM_CAP_X2APIC_API, which this KVM lacks; "
@@ -85,7 +90,6 @@ static int create_unit(struct vmm *vm, const char *properties, struct viommu_err
     struct viommu_vtd_options options;
     int ret;
 
-    viommu_vtd_options_init(&options);
     ret = parse_properties(vm, properties, &options, err);
     if (ret)
         return ret;

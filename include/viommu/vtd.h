@@ -71,8 +71,8 @@ struct viommu_vtd_options {
                                      guests that use the unit from one thread */
     viommu_sanitize_fn *sanitize_report; /**< receives the reports; may be NULL: log and counter */
     void *sanitize_opaque;
-    bool interrupt_remapping; /**< [intremap=off] ECAP.IR; interrupt.h says what the VMM then does
-                               */
+    bool interrupt_remapping; /**< [intremap=off] ECAP.IR; interrupt.h says what the VMM then does:
+                                   off, because a guest loses what is not sent by way of the unit */
     bool extended_interrupts; /**< [eim=off] ECAP.EIM: 32-bit destinations, for x2APIC; needs
                                    interrupt_remapping */
     bool ioapic_any_source;   /**< [ioapic-any-source=off] the requester ID of an IOAPIC is not

@@ -3,6 +3,7 @@
 #include "acpi/tables.h"
 #include "boot.h"
 #include "device.h"
+#include "library.h"
 #include "machine.h"
 #include "pci.h"
 #include "pci_host.h"
@@ -17,6 +18,7 @@
 
 #define RTADDR 0x20
 #define GCMD   0x18
+#define ECAP   0x10
 #define FSTS   0x34
 #define SRTP   (1u << 30)
 #define TE     (1u << 31)
@@ -190,20 +192,62 @@ static uint64_t field(const struct table *table, size_t offset, unsigned int siz
 }
 
 /* Type, length and the first fields of the structures, one behind the other. */
-/* A unit that remaps interrupts has the IOAPIC in its scope, by the ID that its messages carry. */
-static void test_dmar_ioapic(void **state)
+#define IOAPIC_SCOPE UINT64_C(0x0000ff0000000803) /* by the ID that its messages carry */
+
+static void check_remapping(const char *viommu, bool remaps, bool extended)
 {
-    struct machine *machine = machine_create("vtd,intremap=on", NULL);
+    struct machine *machine = machine_create(viommu, NULL);
     struct table dmar;
 
-    (void)state;
     build_tables(machine);
     dmar = find_table(machine, "DMAR", 0);
     assert_non_null(dmar.bytes);
-    assert_int_equal(field(&dmar, 37, 1), 1);
-    assert_int_equal(field(&dmar, 48, 4), 24u << 16);
-    assert_int_equal(field(&dmar, 64, 8), UINT64_C(0x0000ff0000000803));
+    assert_int_equal(field(&dmar, 37, 1), remaps);
+    assert_int_equal(field(&dmar, 48, 4), remaps ? 24u << 16 : 16u << 16);
+    if (remaps)
+        assert_int_equal(field(&dmar, 64, 8), IOAPIC_SCOPE);
+    assert_int_equal(unit_read(machine, 0, ECAP) >> 3 & 3, remaps | extended << 1);
     machine_destroy(machine);
+}
+
+/* A unit remaps interrupts unless told otherwise, and has the IOAPIC in its scope then. */
+static void test_remapping(void **state)
+{
+    (void)state;
+    check_remapping("vtd", true, true);
+    check_remapping("vtd,eim=off", true, false);
+    check_remapping("vtd,intremap=on,eim=on", true, true);
+    check_remapping("vtd,intremap=off", false, false);
+}
+
+/* The library's part of a machine whose KVM has no x2APIC; returns what making it did. */
+static int without_x2apic(const char *viommu, struct viommu_error *error, uint64_t *ecap)
+{
+    struct machine *machine = machine_create(NULL, NULL);
+    struct vmm_options options = {.viommus = &viommu, .viommu_count = 1};
+    struct vmm vm = {.options = &options, .ram = machine->vm.ram};
+    int ret;
+
+    assert_int_equal(vmm_bus_init(&vm.mmio), 0);
+    ret = vmm_library_create(&vm, error);
+    if (!ret)
+        *ecap = viommu_mmio_read(vm.units[0].viommu, ECAP, 8);
+    vmm_library_destroy(&vm);
+    vmm_bus_fini(&vm.mmio);
+    machine_destroy(machine);
+    return ret;
+}
+
+static void test_extended_needs_kvm(void **state)
+{
+    struct viommu_error error;
+    uint64_t ecap = 0;
+
+    (void)state;
+    assert_int_equal(without_x2apic("vtd", &error, &ecap), 0);
+    assert_int_equal(ecap >> 3 & 3, 1);
+    assert_int_equal(without_x2apic("vtd,eim=on", &error, &ecap), -ENOTSUP);
+    assert_non_null(strstr(error.message, "KVM_CAP_X2APIC_API"));
 }
 
 static void test_dmar(void **state)
@@ -219,21 +263,22 @@ static void test_dmar(void **state)
     assert_int_equal(field(&dmar, 48, 4), 24u << 16); /* the scoped unit comes first */
     assert_int_equal(field(&dmar, 56, 8), VMM_VIOMMU_BASE + VMM_VIOMMU_STRIDE);
     assert_int_equal(field(&dmar, 64, 8), UINT64_C(0x0002000000000801));
-    assert_int_equal(field(&dmar, 72, 4), 16u << 16);
+    assert_int_equal(field(&dmar, 72, 4), 24u << 16);
     assert_int_equal(field(&dmar, 76, 1), 1);
     assert_int_equal(field(&dmar, 80, 8), VMM_VIOMMU_BASE);
-    assert_int_equal(field(&dmar, 94, 2), 1); /* segment */
-    assert_int_equal(field(&dmar, 96, 8), VMM_VIOMMU_BASE + 2 * VMM_VIOMMU_STRIDE);
-    assert_int_equal(field(&dmar, 104, 4), 32u << 16 | 1);
-    assert_int_equal(field(&dmar, 112, 8), low);
-    assert_int_equal(field(&dmar, 120, 8), low + 0xffff);
-    assert_int_equal(field(&dmar, 134, 1), 1); /* of 01.0 */
-    assert_int_equal(field(&dmar, 136, 4), 32u << 16 | 1);
-    assert_int_equal(field(&dmar, 144, 8), low - 0x1000);
-    assert_int_equal(field(&dmar, 168, 4), 20u << 16 | 3);
-    assert_int_equal(field(&dmar, 176, 8), VMM_VIOMMU_BASE);
-    assert_int_equal(field(&dmar, 184, 4), 2);
-    assert_int_equal(dmar.length, 188);
+    assert_int_equal(field(&dmar, 88, 8), IOAPIC_SCOPE);
+    assert_int_equal(field(&dmar, 102, 2), 1); /* segment */
+    assert_int_equal(field(&dmar, 104, 8), VMM_VIOMMU_BASE + 2 * VMM_VIOMMU_STRIDE);
+    assert_int_equal(field(&dmar, 112, 4), 32u << 16 | 1);
+    assert_int_equal(field(&dmar, 120, 8), low);
+    assert_int_equal(field(&dmar, 128, 8), low + 0xffff);
+    assert_int_equal(field(&dmar, 142, 1), 1); /* of 01.0 */
+    assert_int_equal(field(&dmar, 144, 4), 32u << 16 | 1);
+    assert_int_equal(field(&dmar, 152, 8), low - 0x1000);
+    assert_int_equal(field(&dmar, 176, 4), 20u << 16 | 3);
+    assert_int_equal(field(&dmar, 184, 8), VMM_VIOMMU_BASE);
+    assert_int_equal(field(&dmar, 192, 4), 2);
+    assert_int_equal(dmar.length, 196);
     machine_destroy(machine);
 }
 
@@ -302,7 +347,8 @@ int main(void)
         cmocka_unit_test(test_behind_none),
         cmocka_unit_test(test_faults_go_to_the_unit),
         cmocka_unit_test(test_dmar),
-        cmocka_unit_test(test_dmar_ioapic),
+        cmocka_unit_test(test_remapping),
+        cmocka_unit_test(test_extended_needs_kvm),
         cmocka_unit_test(test_segments_are_told),
         cmocka_unit_test(test_reserved_memory),
         cmocka_unit_test(test_units_without_device),
