@@ -76,7 +76,13 @@ void pci_checks(void);
 extern uint32_t edu_devfn; /* 0: there is none */
 extern uint32_t edu_bar;
 
+/* The MSI capability of the edu: where its messages go. */
+void edu_msi(uint32_t address, uint32_t data);
+
 /* ---- edu.c: see docs/specs/edu of QEMU */
+
+/* Raise an interrupt, and take the cause back. */
+void edu_interrupt(void);
 
 /* `address` is what the device puts on the bus; `offset` is in its buffer of 4096 bytes. */
 void edu_to_memory(uint64_t address, uint32_t offset, uint32_t count);
@@ -97,11 +103,15 @@ void edu_checks(void);
 #define VTD_FSTS     0x34u
 #define VTD_FECTL    0x38u
 #define VTD_FEDATA   0x3cu
+#define VTD_IQH      0x80u
 #define VTD_IQT      0x88u
 #define VTD_IQA      0x90u
+#define VTD_IRTA     0xb8u
 #define VTD_GCMD_TE  (1u << 31)
 #define VTD_GCMD_RTP (1u << 30)
 #define VTD_GCMD_QIE (1u << 26)
+#define VTD_GCMD_IRE (1u << 25)
+#define VTD_GCMD_IRP (1u << 24)
 #define VTD_GCMD_CFI (1u << 23)
 #define VTD_ECAP_IR  (1u << 3)
 #define VTD_FSTS_PFO 0x1u
@@ -113,6 +123,15 @@ void vtd_write_halves(uint32_t offset, uint64_t value);
 uint32_t vtd_iotlb(void);                  /* where the IOTLB register is; IVA is 8 bytes before */
 uint32_t vtd_fault_record(uint32_t index); /* where it is */
 uint32_t vtd_fault_records(void);
+bool vtd_faults_are_clear(void);
+/* The one record that is pending; then it is cleared. */
+struct vtd_fault {
+    uint32_t reason;
+    bool read;
+    uint32_t requester;
+    uint64_t info;
+};
+bool vtd_take_fault(struct vtd_fault *fault);
 /* An order to GCMD together with what stays on; waits for GSTS to follow, false when it does not.
  */
 bool vtd_command(uint32_t bit, bool on);
@@ -123,8 +142,22 @@ void planted_checks(void); /* mistakes, for a unit that sanitizes */
 /* Translates by fresh tables of three levels; a transfer through them arrives. */
 bool legacy_translation_on(void);
 
-/* ---- start.S: neither returns */
+/* ---- apic.c: interrupts of the local APIC, which come only when asked for */
 
+void apic_on(void);
+/* Takes what has come; how often this vector was among it, and how many others were. */
+uint32_t apic_taken(uint32_t vector, uint32_t *others);
+void interrupt_came(uint32_t vector); /* for start.S */
+
+/* ---- remapping.c */
+
+void remapping_checks(void);
+
+/* ---- start.S */
+
+void load_segments(void);                     /* a flat code segment at 10h, which gates name */
+extern const uint8_t interrupt_entries[][16]; /* where gates lead, from vector 32 on */
+/* Neither returns. */
 void jump_to_reset_vector(void);
 void fault_thrice(void);
 

@@ -6,6 +6,8 @@
 #define EDU_LIVENESS    0x04u
 #define EDU_FACTORIAL   0x08u
 #define EDU_STATUS      0x20u
+#define EDU_IRQ_RAISE   0x60u
+#define EDU_IRQ_ACK     0x64u
 #define EDU_SOURCE      0x80u
 #define EDU_DESTINATION 0x88u
 #define EDU_COUNT       0x90u
@@ -48,6 +50,12 @@ void edu_to_memory(uint64_t address, uint32_t offset, uint32_t count)
 void edu_from_memory(uint64_t address, uint32_t offset, uint32_t count)
 {
     transfer(address, BUFFER + offset, count, EDU_START);
+}
+
+void edu_interrupt(void)
+{
+    edu_write(EDU_IRQ_RAISE, 1);
+    edu_write(EDU_IRQ_ACK, 1);
 }
 
 static bool identity(void)

@@ -182,16 +182,6 @@ static bool read_brings(uint64_t iova, uint32_t value)
 
 /* ---- Faults */
 
-static bool faults_are_clear(void)
-{
-    uint32_t index;
-
-    for (index = 0; index < vtd_fault_records(); index++)
-        write32(VTD + vtd_fault_record(index) + 12, 1u << 31);
-    write32(VTD + VTD_FSTS, VTD_FSTS_PFO);
-    return same("FSTS with records cleared", read32(VTD + VTD_FSTS) & 3, 0);
-}
-
 /* 11.4.7.6: of the page's address, bits from CAP.MGAW on are not recorded. */
 static uint64_t recorded_page(uint64_t iova)
 {
@@ -203,16 +193,12 @@ static uint64_t recorded_page(uint64_t iova)
 /* The one record that is pending; then it is cleared. */
 static bool fault_is(uint32_t reason, bool read, uint64_t iova)
 {
-    uint32_t status = read32(VTD + VTD_FSTS);
-    uint32_t at = vtd_fault_record(status >> 8 & 0xff);
-    uint32_t upper = read32(VTD + at + 12);
-    bool good;
+    struct vtd_fault fault;
 
-    good = same("FSTS.PPF", status & 3, VTD_FSTS_PPF) && same("F", upper >> 31, 1) &&
-           same("the reason", upper & 0xff, reason) && same("the type", upper >> 30 & 1, read) &&
-           same("the requester", read32(VTD + at + 8) & 0xffff, edu_devfn) &&
-           same("the page", vtd_read_halves(at) & ~0xfffull, recorded_page(iova));
-    return good & faults_are_clear();
+    return vtd_take_fault(&fault) && same("the reason", fault.reason, reason) &&
+           same("the type", fault.read, read) &&
+           same("the requester", fault.requester, edu_devfn) &&
+           same("the page", fault.info & ~0xfffull, recorded_page(iova));
 }
 
 static bool no_fault(void)
@@ -406,7 +392,7 @@ static bool faults_overflow(void)
     good &= write_arrives(IOVA + (1 + count) * PAGE, NULL);
     good &= same("FSTS with one more", read32(VTD + VTD_FSTS) & 3, VTD_FSTS_PPF | VTD_FSTS_PFO);
     good &= write_arrives(IOVA, page_a);
-    return faults_are_clear() && good && write_arrives(IOVA + PAGE, NULL) &&
+    return vtd_faults_are_clear() && good && write_arrives(IOVA + PAGE, NULL) &&
            fault_is(FAULT_WRITE, false, IOVA + PAGE);
 }
 

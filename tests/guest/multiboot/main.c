@@ -97,6 +97,8 @@ void bare_main(uint32_t magic, uint32_t info)
     vtd_checks();
     if (option("planted"))
         planted_checks();
+    else if (option("remapping"))
+        remapping_checks();
     else if (option("vtd"))
         legacy_checks();
     print("bare: ");

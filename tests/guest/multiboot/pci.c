@@ -6,6 +6,10 @@
 #define CONFIG_DATA    0xcfc
 #define CONFIG_ENABLE  (1u << 31)
 
+#define PCI_CAPABILITIES 0x34
+#define CAPABILITY_MSI   0x05
+#define MSI_ENABLE       (1u << 16) /* in the dword of the capability's ID */
+
 #define ECAM     0xb0000000u
 #define EDU_ID   0x11e81234u
 #define EDU_SIZE 0x100000u
@@ -36,6 +40,21 @@ void config_write(uint32_t devfn, uint32_t offset, uint32_t value)
 static uint32_t ecam(uint32_t devfn, uint32_t offset)
 {
     return ECAM + (devfn << 12) + offset;
+}
+
+void edu_msi(uint32_t address, uint32_t data)
+{
+    uint32_t at = config_read(edu_devfn, PCI_CAPABILITIES) & 0xfc;
+
+    while (at && (config_read(edu_devfn, at) & 0xff) != CAPABILITY_MSI)
+        at = config_read(edu_devfn, at) >> 8 & 0xfc;
+    if (!at)
+        return;
+    config_write(edu_devfn, at, config_read(edu_devfn, at) & ~MSI_ENABLE);
+    config_write(edu_devfn, at + 4, address);
+    config_write(edu_devfn, at + 8, 0);
+    config_write(edu_devfn, at + 12, data);
+    config_write(edu_devfn, at, config_read(edu_devfn, at) | MSI_ENABLE);
 }
 
 static bool address_reads_back(void)

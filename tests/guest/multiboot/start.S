@@ -5,6 +5,12 @@
 
 #define REAL_MODE_AT 0x7000
 
+/* Segments, as `segments` has them. */
+#define CODE    0x10
+#define DATA    0x18
+#define CODE_16 0x20
+#define DATA_16 0x28
+
     .section .multiboot, "a"
     .align 4
     .long MAGIC, FLAGS, -(MAGIC + FLAGS)
@@ -28,12 +34,12 @@ jump_to_reset_vector:
     mov $REAL_MODE_AT, %edi
     mov $real_mode_end - real_mode, %ecx
     rep movsb
-    lgdt gdt_of_16_bits
-    ljmp $8, $REAL_MODE_AT
+    lgdt segment_table
+    ljmp $CODE_16, $REAL_MODE_AT
 
     .code16
 real_mode:
-    mov $16, %ax
+    mov $DATA_16, %ax
     mov %ax, %ds
     mov %ax, %es
     mov %ax, %ss
@@ -44,6 +50,40 @@ real_mode:
 real_mode_end:
     .code32
 
+    .globl load_segments
+load_segments:
+    lgdt segment_table
+    ljmp $CODE, $1f
+1:  mov $DATA, %ax
+    mov %ax, %ds
+    mov %ax, %es
+    mov %ax, %ss
+    ret
+
+/* 16 bytes for each vector that is no exception's. */
+    .globl interrupt_entries
+    .align 16
+interrupt_entries:
+    .set vector, 32
+    .rept 256 - 32
+    .align 16
+    pushl $vector
+    jmp interrupt
+    .set vector, vector + 1
+    .endr
+
+interrupt:
+    pusha
+    cld
+    pushl 32(%esp)
+    call interrupt_came
+    add $4, %esp
+    popa
+    add $4, %esp
+    pushl 8(%esp)
+    popf
+    lret $4 /* as iret does; some KVMs would have to emulate that, and cannot */
+
     .globl fault_thrice
 fault_thrice:
     lidt no_interrupts
@@ -51,11 +91,13 @@ fault_thrice:
 
     .data
     .align 8
-segments:
-    .quad 0
-    .quad 0x00009a000000ffff /* code, and data, of 16 bits */
+segments: /* as the loader left them, and for 16 bits */
+    .quad 0, 0
+    .quad 0x00cf9a000000ffff
+    .quad 0x00cf92000000ffff
+    .quad 0x00009a000000ffff
     .quad 0x000092000000ffff
-gdt_of_16_bits:
+segment_table:
     .word . - segments - 1
     .long segments
 no_interrupts:

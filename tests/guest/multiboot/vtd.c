@@ -34,9 +34,34 @@ uint32_t vtd_fault_records(void)
     return ((uint32_t)(vtd_read_halves(VTD_CAP) >> 40) & 0xff) + 1;
 }
 
+bool vtd_faults_are_clear(void)
+{
+    uint32_t index;
+
+    for (index = 0; index < vtd_fault_records(); index++)
+        write32(VTD + vtd_fault_record(index) + 12, 1u << 31);
+    write32(VTD + VTD_FSTS, VTD_FSTS_PFO);
+    return same("FSTS with records cleared", read32(VTD + VTD_FSTS) & 3, 0);
+}
+
+bool vtd_take_fault(struct vtd_fault *fault)
+{
+    uint32_t status = read32(VTD + VTD_FSTS);
+    uint32_t at = vtd_fault_record(status >> 8 & 0xff);
+    uint32_t upper = read32(VTD + at + 12);
+    bool good = same("FSTS.PPF", status & 3, VTD_FSTS_PPF) && same("F", upper >> 31, 1);
+
+    fault->reason = upper & 0xff;
+    fault->read = upper >> 30 & 1;
+    fault->requester = read32(VTD + at + 8) & 0xffff;
+    fault->info = vtd_read_halves(at);
+    return vtd_faults_are_clear() && good;
+}
+
 bool vtd_command(uint32_t bit, bool on)
 {
-    uint32_t stays = read32(VTD + VTD_GSTS) & (VTD_GCMD_TE | VTD_GCMD_QIE) & ~bit;
+    uint32_t levels = VTD_GCMD_TE | VTD_GCMD_QIE | VTD_GCMD_IRE;
+    uint32_t stays = read32(VTD + VTD_GSTS) & levels & ~bit;
 
     write32(VTD + VTD_GCMD, stays | (on ? bit : 0));
     for (uint32_t i = 0; i < PATIENCE; i++) {
