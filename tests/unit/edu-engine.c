@@ -54,10 +54,17 @@ uint32_t engine_get(struct machine *machine, unsigned int offset)
 
 void engine_begin(struct machine *machine, uint64_t from, uint64_t to, uint64_t length)
 {
+    engine_begin_with(machine, from, to, length, 0);
+}
+
+void engine_begin_with(struct machine *machine, uint64_t from, uint64_t to, uint64_t length,
+                       uint32_t flags)
+{
     machine_write(machine, engine_address(machine) + VMM_COPIER_SOURCE, 8, from);
     machine_write(machine, engine_address(machine) + VMM_COPIER_DESTINATION, 8, to);
     machine_write(machine, engine_address(machine) + VMM_COPIER_LENGTH, 8, length);
-    machine_write(machine, engine_address(machine) + VMM_COPIER_COMMAND, 4, VMM_COPIER_START);
+    machine_write(machine, engine_address(machine) + VMM_COPIER_COMMAND, 4,
+                  VMM_COPIER_START | flags);
 }
 
 unsigned int engine_end(struct machine *machine)
@@ -130,13 +137,13 @@ const uint64_t *engine_await_requests(struct machine *machine, unsigned int coun
     const struct timespec moment = {.tv_nsec = 1000000};
     uint64_t head = machine_read(machine, VMM_VIOMMU_BASE + 0xc0, 8), tail = head;
 
-    for (unsigned int i = 0; i < 10000 && tail - head < 32u * count; i++) {
+    for (unsigned int i = 0; i < 10000 && (tail - head) % PAGE < 32u * count; i++) {
         nanosleep(&moment, NULL);
         tail = machine_read(machine, VMM_VIOMMU_BASE + 0xc8, 8);
     }
-    assert_int_equal(tail - head, 32u * count);
+    assert_int_equal((tail - head) % PAGE, 32u * count);
     engine_unit_write(machine, 0xc0, 8, tail);
-    return machine_ram(machine, REQUESTS + tail - 32);
+    return machine_ram(machine, REQUESTS + (tail - 32) % PAGE);
 }
 
 void engine_submit(struct machine *machine, uint64_t low, uint64_t high)
@@ -147,7 +154,7 @@ void engine_submit(struct machine *machine, uint64_t low, uint64_t high)
     descriptor[0] = low;
     descriptor[1] = high;
     descriptor[2] = descriptor[3] = 0;
-    engine_unit_write(machine, 0x88, 8, tail + 32);
+    engine_unit_write(machine, 0x88, 8, (tail + 32) % PAGE);
 }
 
 void engine_respond(struct machine *machine, const uint64_t *request, uint64_t code)

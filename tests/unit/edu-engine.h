@@ -46,6 +46,8 @@ uint32_t engine_get(struct machine *machine, unsigned int offset);
 
 /* A copy: its end is waited for, and gives its result. */
 void engine_begin(struct machine *machine, uint64_t from, uint64_t to, uint64_t length);
+void engine_begin_with(struct machine *machine, uint64_t from, uint64_t to, uint64_t length,
+                       uint32_t flags);
 unsigned int engine_end(struct machine *machine);
 unsigned int engine_copy(struct machine *machine, uint64_t from, uint64_t to, uint64_t length);
 

@@ -352,14 +352,74 @@ static void test_failing_host(void **state)
     machine_destroy(machine);
 }
 
+/* Accesses that began later than now: the engine's thread is at work meanwhile. */
+static void await_accesses(struct machine *machine, uint32_t count)
+{
+    uint32_t begin = engine_get(machine, VMM_COPIER_HITS);
+
+    while (engine_get(machine, VMM_COPIER_HITS) - begin < count)
+        assert_true(engine_get(machine, VMM_COPIER_STATUS) & VMM_COPIER_BUSY);
+}
+
+static void move_page(struct machine *machine, unsigned int page, uint64_t entry)
+{
+    uint64_t *table = machine_ram(machine, TABLES_1 + 3 * PAGE);
+
+    __atomic_store_n(&table[page], entry, __ATOMIC_RELEASE);
+    engine_submit(machine, 6 | 3 << 4 | 5 << 16 | (uint64_t)PASID << 32, IOVA + page * PAGE);
+    engine_submit(machine, INVALIDATE_DEVICE_TLB, IOVA + page * PAGE);
+}
+
+/* The guest took the page away; the engine asks for it. */
+static void give_page(struct machine *machine, unsigned int page, uint64_t entry)
+{
+    uint64_t *table = machine_ram(machine, TABLES_1 + 3 * PAGE);
+    const uint64_t *request = engine_await_requests(machine, 1);
+
+    __atomic_store_n(&table[page], entry, __ATOMIC_RELEASE);
+    engine_respond(machine, request, 0);
+}
+
+/*
+ * The engine copies the same page again and again, while the guest moves the destination, or takes
+ * it away until it is asked for: what it had before is never written once the invalidation is done.
+ */
+static void test_pages_move_under_dma(void **state)
+{
+    struct machine *machine = start();
+    uint64_t *source = machine_ram(machine, DATA);
+
+    (void)state;
+    map_pages(machine, 0, 2);
+    memset(source, 0xff, 64);
+    engine_begin_with(machine, IOVA, IOVA + PAGE, 64, VMM_COPIER_REPEAT);
+    await_accesses(machine, 4);
+    for (unsigned int round = 0; round < 300; round++) {
+        uint64_t *old = machine_ram(machine, DATA + (1 + round % 2) * PAGE);
+        uint64_t next = (DATA + (2 - round % 2) * PAGE) | 7;
+
+        move_page(machine, 1, round % 3 ? next : 0);
+        memset(old, 0, 64);
+        if (round % 3 == 0)
+            give_page(machine, 1, next);
+        await_accesses(machine, 4);
+        for (unsigned int i = 0; i < 8; i++)
+            assert_true(old[i] == 0);
+    }
+    machine_write(machine, engine_address(machine) + VMM_COPIER_STOP, 4, 1);
+    assert_int_equal(engine_end(machine), VMM_COPIER_STOPPED);
+    machine_destroy(machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_capabilities),      cmocka_unit_test(test_pasid),
-        cmocka_unit_test(test_page_requests),     cmocka_unit_test(test_device_tlb),
-        cmocka_unit_test(test_control_registers), cmocka_unit_test(test_in_vain),
-        cmocka_unit_test(test_attachment_ends),   cmocka_unit_test(test_function_level_reset),
-        cmocka_unit_test(test_machine_reset),     cmocka_unit_test(test_failing_host),
+        cmocka_unit_test(test_capabilities),         cmocka_unit_test(test_pasid),
+        cmocka_unit_test(test_page_requests),        cmocka_unit_test(test_device_tlb),
+        cmocka_unit_test(test_control_registers),    cmocka_unit_test(test_in_vain),
+        cmocka_unit_test(test_attachment_ends),      cmocka_unit_test(test_function_level_reset),
+        cmocka_unit_test(test_machine_reset),        cmocka_unit_test(test_failing_host),
+        cmocka_unit_test(test_pages_move_under_dma),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -357,58 +357,6 @@ static void test_told_of_ends(void **state)
     stop(&rig);
 }
 
-/* After its end a device hears nothing; also when it is pulled out while bound. */
-static void test_not_told_after_the_end(void **state)
-{
-    struct tlb tlb, other = {0};
-    struct rig rig;
-
-    (void)state;
-    start(&rig, &tlb);
-    viommu_soft_device_unset_ats(rig.device);
-    viommu_soft_device_unset_ats(rig.device);
-    assert_int_equal(rig_invalidate(&rig, 0, UINT64_MAX, 0), 0);
-    assert_int_equal(tlb.told, 0);
-    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &other, NULL), 0);
-    assert_int_equal(rig_invalidate(&rig, 0, UINT64_MAX, 0), 0);
-    assert_int_equal(other.told, 3);
-    viommu_soft_device_remove(rig.device);
-    assert_int_equal(other.told, 3);
-    viommu_host_destroy(rig.host);
-    free(rig.memory);
-    assert_int_equal(other.told, 3);
-    assert_int_equal(tlb.told, 0);
-}
-
-static void test_registration(void **state)
-{
-    const struct viommu_pci_ats_ops nothing = {.size = sizeof(nothing)};
-    struct viommu_host_hw_info told = {.size = sizeof(told)};
-    struct {
-        struct viommu_pci_ats_ops ops;
-        uint64_t more;
-    } newer = {{sizeof(newer), forget, NULL}, 1};
-    struct tlb tlb = {0};
-    struct rig rig;
-
-    (void)state;
-    rig_create(&rig, NULL, VIOMMU_SOFT_CACHE_NONE);
-    assert_int_equal(viommu_host_hw_info(rig.host, rig.device_id, &told, NULL), 0);
-    assert_true(told.ats);
-    assert_int_equal(viommu_soft_device_set_ats(rig.device, &nothing, &tlb, &rig.error), -EINVAL);
-    assert_int_equal(viommu_soft_device_set_ats(rig.device, &newer.ops, &tlb, &rig.error), -E2BIG);
-    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &tlb, &rig.error), 0);
-    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &tlb, &rig.error), -EBUSY);
-    stop(&rig);
-    rig_create(&rig, "alder-lake-system", VIOMMU_SOFT_CACHE_NONE);
-    assert_int_equal(viommu_host_hw_info(rig.host, rig.device_id, &told, NULL), 0);
-    assert_false(told.ats);
-    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &tlb, &rig.error),
-                     -EOPNOTSUPP);
-    assert_non_null(strstr(rig.error.message, "ECAP.DT"));
-    stop(&rig);
-}
-
 /* A nested table with a fault queue, for page requests. */
 static uint32_t deliver(struct rig *rig, uint32_t *queue)
 {
@@ -449,6 +397,64 @@ static int respond(struct rig *rig, uint32_t queue, uint32_t cookie)
     const struct viommu_host_page_response response = {cookie, 0};
 
     return viommu_host_fault_queue_respond(rig->host, queue, &response, NULL);
+}
+
+/* After its end a device hears nothing; also when it is pulled out while it is bound and waits for
+ * an answer. */
+static void test_not_told_after_the_end(void **state)
+{
+    struct tlb tlb, other = {0};
+    uint32_t queue, cookie;
+    struct rig rig;
+
+    (void)state;
+    start(&rig, &tlb);
+    viommu_soft_device_unset_ats(rig.device);
+    viommu_soft_device_unset_ats(rig.device);
+    assert_int_equal(rig_invalidate(&rig, 0, UINT64_MAX, 0), 0);
+    assert_int_equal(tlb.told, 0);
+    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &other, NULL), 0);
+    assert_int_equal(rig_invalidate(&rig, 0, UINT64_MAX, 0), 0);
+    assert_int_equal(other.told, 3);
+    deliver(&rig, &queue);
+    other.told = 0;
+    cookie = request_page(&rig, queue, 1);
+    viommu_soft_device_remove(rig.device);
+    assert_int_equal(respond(&rig, queue, cookie), -EINVAL);
+    viommu_host_destroy(rig.host);
+    free(rig.memory);
+    assert_int_equal(other.told, 0);
+    assert_int_equal(other.answered, 0);
+    assert_int_equal(tlb.told, 0);
+}
+
+static void test_registration(void **state)
+{
+    const struct viommu_pci_ats_ops nothing = {.size = sizeof(nothing)};
+    struct viommu_host_hw_info told = {.size = sizeof(told)};
+    struct {
+        struct viommu_pci_ats_ops ops;
+        uint64_t more;
+    } newer = {{sizeof(newer), forget, NULL}, 1};
+    struct tlb tlb = {0};
+    struct rig rig;
+
+    (void)state;
+    rig_create(&rig, NULL, VIOMMU_SOFT_CACHE_NONE);
+    assert_int_equal(viommu_host_hw_info(rig.host, rig.device_id, &told, NULL), 0);
+    assert_true(told.ats);
+    assert_int_equal(viommu_soft_device_set_ats(rig.device, &nothing, &tlb, &rig.error), -EINVAL);
+    assert_int_equal(viommu_soft_device_set_ats(rig.device, &newer.ops, &tlb, &rig.error), -E2BIG);
+    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &tlb, &rig.error), 0);
+    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &tlb, &rig.error), -EBUSY);
+    stop(&rig);
+    rig_create(&rig, "alder-lake-system", VIOMMU_SOFT_CACHE_NONE);
+    assert_int_equal(viommu_host_hw_info(rig.host, rig.device_id, &told, NULL), 0);
+    assert_false(told.ats);
+    assert_int_equal(viommu_soft_device_set_ats(rig.device, &tlb_ops, &tlb, &rig.error),
+                     -EOPNOTSUPP);
+    assert_non_null(strstr(rig.error.message, "ECAP.DT"));
+    stop(&rig);
 }
 
 /* Answers come by themselves; all of them, when an attachment ends; none after a reset. */

@@ -29,13 +29,19 @@ static struct viommu_pci_tlb_invalidation cover(uint32_t pasid, uint64_t start, 
         .address = start & ~low_bits(bits), .length = BIT64(bits), .pasid = pasid};
 }
 
+/* It will forget everything: there is nothing to add. */
+static bool is_full(const struct soft_pending *pending)
+{
+    return pending->count && pending->ranges[0].global;
+}
+
 void soft_tlb_forget(struct viommu_soft_device *device, uint32_t pasid, uint64_t start,
                      uint64_t last)
 {
     const struct viommu_pci_tlb_invalidation range = cover(pasid, start, last);
     struct soft_pending *pending = &device->pending;
 
-    if (!device->has_ats || (pending->count && pending->ranges[0].global))
+    if (!device->has_ats || is_full(pending))
         return;
     for (unsigned int i = 0; i < pending->count; i++)
         if (same(&pending->ranges[i], &range))
@@ -72,7 +78,7 @@ void soft_tlb_forget_hwpt(const struct soft_hwpt *hwpt, uint64_t start, uint64_t
 
     LIST_FOREACH(device, &hwpt->host->devices, plugged_link)
     {
-        if (device->has_ats)
+        if (device->has_ats && !is_full(&device->pending))
             forget_attached(device, hwpt, start, last);
     }
 }
