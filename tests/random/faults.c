@@ -43,6 +43,7 @@ bool world_check_fault(struct world *world, uint64_t upper, uint64_t lower)
                               (unsigned int)(upper >> 32 & 0xff));
     low = viommu_mmio_read(world->unit, at, 8);
     high = viommu_mmio_read(world->unit, at + 8, 8);
+    world->reasons[upper >> 32 & 0xff]++;
     if (high == upper && low == lower)
         return true;
     return world_disagree(world, "fault record %016llx %016llx, the oracle writes %016llx %016llx",

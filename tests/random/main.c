@@ -68,6 +68,17 @@ static void failed(struct world *world, const struct arguments *arguments, struc
         keep(arguments, test, seed, world->failure);
 }
 
+/* Which were met, and how often: what is missing was not tested. */
+static void print_reasons(const struct world *world)
+{
+    printf("fault reasons:");
+    for (unsigned int i = 0; i < 256; i++) {
+        if (world->reasons[i])
+            printf(" %02xh %" PRIu64, i, world->reasons[i]);
+    }
+    printf("\n");
+}
+
 static int run_random(const struct arguments *arguments)
 {
     struct world world = {0};
@@ -88,6 +99,7 @@ static int run_random(const struct arguments *arguments)
            "changing), %" PRIu64 " arrived, %" PRIu64 " faulted\n",
            seed - arguments->seed, world.compared, world.requests - world.compared, world.arrived,
            world.faulted);
+    print_reasons(&world);
     world_stop(&world);
     return agreed ? 0 : 1;
 }

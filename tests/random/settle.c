@@ -423,5 +423,5 @@ bool world_settle(struct world *world, uint64_t how)
     world_changes_clear(world);
     world_copy_memory(world);
     world_look_at_tables(world);
-    return !world->failure[0];
+    return !world->failure[0] && world_check_translations(world);
 }

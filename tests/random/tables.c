@@ -88,6 +88,8 @@ static uint64_t new_page(struct generator *generator)
 {
     uint64_t page = generator->next_page;
 
+    if (random_one_in(generator, 60))
+        return WORLD_ROM + random_below(generator, 4) * 4096;
     if (page == WORLD_DATA)
         return PAGES + random_below(generator, (WORLD_DATA - PAGES) >> 12) * 4096;
     generator->next_page += 4096;
@@ -136,6 +138,12 @@ static uint64_t peek(const struct generator *generator, uint64_t gpa)
     return value;
 }
 
+/* Where page tables are made: PAGES, and the ROM, in which nobody sets bits. */
+static bool is_table(uint64_t gpa)
+{
+    return (gpa >= PAGES && gpa < WORLD_DATA) || (gpa >= WORLD_ROM && gpa < WORLD_ROM + 0x4000);
+}
+
 /* Map iova at `level` by a table whose entries hold GPA + offset for tables. */
 static void map(struct generator *generator, uint64_t root, unsigned int levels, uint64_t offset,
                 uint64_t iova, unsigned int level, uint64_t value, enum entry_stage stage)
@@ -152,7 +160,7 @@ static void map(struct generator *generator, uint64_t root, unsigned int levels,
             put(generator, entry,
                 (new_page(generator) + offset) | random_flags(generator, stage, false), stage);
         table = (peek(generator, entry) & UINT64_C(0xffffffffff000)) - offset;
-        if (table < PAGES || table >= WORLD_DATA || peek(generator, entry) >> 7 & 1)
+        if (!is_table(table) || peek(generator, entry) >> 7 & 1)
             return;
     }
     put(generator, entry, value | (level > 1 ? 0x80 : 0), stage);
@@ -167,7 +175,7 @@ static unsigned int random_level(struct generator *generator)
 static void choose_iovas(struct generator *generator)
 {
     for (unsigned int i = 0; i < TABLES_IOVAS; i++) {
-        uint64_t iova = random_next(generator) & UINT64_C(0x7fffffff000);
+        uint64_t iova = random_next(generator) & UINT64_C(0x3ffffff000);
 
         if (random_one_in(generator, 3))
             iova = borders[random_below(generator, BORDERS)];
@@ -201,7 +209,8 @@ static void map_window(struct generator *generator, uint64_t root, unsigned int 
         return;
     }
     for (uint64_t page = 0; page < WORLD_LOW; page += 4096)
-        map(generator, root, levels, 0, offset + page, 1, page | 3, ENTRY_SECOND);
+        map(generator, root, levels, 0, offset + page, 1,
+            page | (random_one_in(generator, 200) ? 2 : 3), ENTRY_SECOND);
 }
 
 static void build_page_tables(struct generator *generator)
@@ -371,10 +380,11 @@ void tables_switch_on(struct generator *generator)
 {
     uint64_t ttm = generator->legacy ? 0 : 1;
     bool on = !random_one_in(generator, 12);
+    uint64_t root = random_one_in(generator, 60) ? WORLD_NOWHERE : ROOT;
 
     if (random_one_in(generator, 30))
         ttm = random_below(generator, 4);
-    emit(generator, (struct op){OP_MODE, {on, ROOT | ttm << 10}});
+    emit(generator, (struct op){OP_MODE, {on, root | ttm << 10}});
 }
 
 static uint64_t spoil_structure(struct generator *generator, uint64_t value)
@@ -440,6 +450,10 @@ static void spoil_any(struct generator *generator)
 {
     unsigned int i = random_below(generator, generator->entry_count);
 
+    if (random_one_in(generator, 24)) {
+        emit_store(generator, ROOT, random_one_in(generator, 4) ? WORLD_NOWHERE | 1 : CONTEXT | 1);
+        return;
+    }
     spoil(generator, generator->entries[i].gpa, generator->entries[i].stage);
 }
 

@@ -184,6 +184,9 @@ static void create_host(struct world *world, enum case_host kind)
     if (viommu_assign_attach(world->assign, world->assigned, WORLD_HOST_DEVICE, &world->assignment,
                              &error))
         world->assignment = NULL;
+    world->host_tlb =
+        world->assignment && (world->oracle.ecap >> 2 & 1) &&
+        !viommu_soft_device_set_ats(world->hardware, &world_host_ats_ops, world, &error);
 }
 
 void world_start(struct world *world, const struct test_case *test)
@@ -215,6 +218,10 @@ void world_end(struct world *world)
     if (!world->unit)
         return;
     viommu_pci_device_unset_ats(world->emulated);
+    if (world->host_tlb)
+        viommu_soft_device_unset_ats(world->hardware);
+    world->host_tlb = false;
+    world->translation_count = 0;
     if (world->assignment)
         viommu_assign_detach(world->assignment);
     viommu_assign_destroy(world->assign);
@@ -316,6 +323,7 @@ static bool run_mode(struct world *world, bool on, uint64_t rtaddr)
     world->oracle.rtaddr = viommu_mmio_read(world->unit, RTADDR, 8);
     world->oracle.enabled = on;
     world_command(world, TE, QIE | (on ? TE : 0));
+    world->translation_count = 0; /* some may stay, as they are the same by other tables */
     world_changes_clear(world);
     world_copy_memory(world);
     world_look_at_tables(world);
@@ -352,7 +360,7 @@ static bool run_register(struct world *world, unsigned int offset, uint64_t valu
 static bool run_reset(struct world *world)
 {
     viommu_reset(world->unit);
-    world->tag_count = 0;
+    world->tag_count = world->translation_count = 0;
     oracle_reset(&world->oracle);
     world_queue_start(world);
     world_changes_clear(world);

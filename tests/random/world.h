@@ -13,10 +13,11 @@
 #include "oracle.h"
 #include "oracle_devices.h"
 
-#define WORLD_RANGES 5
-#define WORLD_PAGES  256 /* of one range at most */
-#define WORLD_TOLD   4
-#define WORLD_TAGS   31 /* fewer than make the queue wait */
+#define WORLD_RANGES       5
+#define WORLD_PAGES        256 /* of one range at most */
+#define WORLD_TOLD         4
+#define WORLD_TAGS         31 /* fewer than make the queue wait */
+#define WORLD_TRANSLATIONS 64
 
 /* How a page is used. */
 #define WORLD_STRUCTURE 1 /* root to PASID table */
@@ -47,6 +48,13 @@ extern const size_t world_pasid_count;
 
 struct world_changes; /* settle.c: what was stored and not announced yet */
 
+/* A page that the assigned function was told of. */
+struct world_translation {
+    uint64_t address, host;
+    uint32_t pasid;
+    uint8_t access, permissions;
+};
+
 struct world {
     struct viommu_memory *memory;
     struct viommu_dma_space *plain;
@@ -74,12 +82,17 @@ struct world {
     uint32_t tags[WORLD_TAGS];
     unsigned int tag_count;
 
+    bool host_tlb; /* the assigned function has a device TLB, too; what it keeps: */
+    struct world_translation translations[WORLD_TRANSLATIONS];
+    unsigned int translation_count;
+
     struct world_changes *changes;
     /* By range and page: WORLD_STRUCTURE, WORLD_TABLE, when an entry of it may be cached. */
     uint8_t usage[WORLD_RANGES][WORLD_PAGES];
     char log[256];                                 /* the last message of the unit */
     char failure[512];                             /* what they disagreed about; empty: nothing */
     uint64_t requests, compared, arrived, faulted; /* the latter two by DMA */
+    uint64_t reasons[256];                         /* how often each was recorded */
 };
 
 /* Begin anew with this machine. The world is zeroed before its first start; destroyed in the end.
@@ -122,6 +135,13 @@ bool world_invalidate(struct world *world, uint64_t low, uint64_t high);
 bool world_page_request(struct world *world, const struct op *op);
 /* Answer all invalidations that were not. */
 void world_answer(struct world *world);
+
+/* told.c */
+extern const struct viommu_pci_ats_ops world_host_ats_ops;
+/* A translation request of the assigned function. */
+bool world_assigned_translation(struct world *world, const struct oracle_request *asked);
+/* While all is announced: whether what the assigned function was told is still so. */
+bool world_check_translations(struct world *world);
 
 /* faults.c */
 void world_clear_faults(struct world *world);
