@@ -7,8 +7,6 @@
 
 #include "model/vtd/register_map.h"
 
-static const char *const names[ASSIGNED_DEVICES] = {"0000:3a:00.0", "0000:3a:00.1"};
-
 void assigned_trace(struct assigned *assigned, const char *what)
 {
     size_t used = strlen(assigned->trace);
@@ -52,18 +50,16 @@ unsigned int assigned_calls(const struct assigned *assigned, const char *call)
     return count;
 }
 
-void assigned_create(struct assigned *assigned, const char *profile, const char *properties)
+void assigned_create_on(struct assigned *assigned, struct viommu_host *host,
+                        const char *const devices[ASSIGNED_DEVICES], const char *properties)
 {
-    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
     struct machine *machine = &assigned->guest.machine;
 
     memset(assigned, 0, sizeof(*assigned));
     guest_create(&assigned->guest, properties);
-    options.profile = profile;
-    assert_int_equal(viommu_soft_create(&assigned->host, &options, NULL), 0);
+    assigned->host = host;
     for (unsigned int i = 0; i < ASSIGNED_DEVICES; i++) {
-        assert_int_equal(
-            viommu_soft_device_add(assigned->host, names[i], 0, &assigned->soft[i], NULL), 0);
+        assigned->name[i] = devices[i];
         assigned->function[i] = machine->device[i];
     }
     assert_int_equal(
@@ -71,6 +67,21 @@ void assigned_create(struct assigned *assigned, const char *profile, const char 
     assigned_calm(assigned);
     viommu_host_set_observer(assigned->host, observe, assigned);
     machine_queue_start(machine, ASSIGNED_QUEUE | 1, true); /* QS 1: two pages */
+}
+
+void assigned_create(struct assigned *assigned, const char *profile, const char *properties)
+{
+    static const char *const names[ASSIGNED_DEVICES] = {"0000:3a:00.0", "0000:3a:00.1"};
+    struct viommu_soft_options options = VIOMMU_SOFT_OPTIONS_INIT;
+    struct viommu_soft_device *devices[ASSIGNED_DEVICES];
+    struct viommu_host *host;
+
+    options.profile = profile;
+    assert_int_equal(viommu_soft_create(&host, &options, NULL), 0);
+    for (unsigned int i = 0; i < ASSIGNED_DEVICES; i++)
+        assert_int_equal(viommu_soft_device_add(host, names[i], 0, &devices[i], NULL), 0);
+    assigned_create_on(assigned, host, names, properties);
+    memcpy(assigned->soft, devices, sizeof(devices));
 }
 
 void assigned_destroy(struct assigned *assigned)
@@ -83,7 +94,7 @@ void assigned_destroy(struct assigned *assigned)
 
 int assigned_try_attach(struct assigned *assigned, unsigned int i, struct viommu_error *error)
 {
-    return viommu_assign_attach(assigned->assign, assigned->function[i], names[i],
+    return viommu_assign_attach(assigned->assign, assigned->function[i], assigned->name[i],
                                 &assigned->device[i], error);
 }
 

@@ -26,7 +26,8 @@
 struct assigned {
     struct guest guest;
     struct viommu_host *host;
-    struct viommu_soft_device *soft[ASSIGNED_DEVICES];
+    const char *name[ASSIGNED_DEVICES];                /* that the host knows the devices by */
+    struct viommu_soft_device *soft[ASSIGNED_DEVICES]; /* of the simulated host */
     struct viommu_assign *assign;
     struct viommu_assigned_device *device[ASSIGNED_DEVICES];
     struct viommu_pci_device *function[ASSIGNED_DEVICES];
@@ -39,6 +40,9 @@ struct assigned {
 
 /* profile NULL: the default. Nothing is attached yet. */
 void assigned_create(struct assigned *assigned, const char *profile, const char *properties);
+/* The same on another host, which becomes the structure's, with its devices. */
+void assigned_create_on(struct assigned *assigned, struct viommu_host *host,
+                        const char *const devices[ASSIGNED_DEVICES], const char *properties);
 void assigned_destroy(struct assigned *assigned);
 
 /* Give host device i to function i. */
