@@ -101,6 +101,8 @@ static const struct cli_option run_options[] = {
     {"host", "soft[,KEY=VALUE]...", "a simulated host to assign devices from, see below",
      TEXT(host)},
     {"device", "KIND[,KEY=VALUE]...", "add a PCI device; may be repeated", EACH(add_device)},
+    {"control", "PATH", "a socket to be made, for requests to the running machine, see viommu(1)",
+     TEXT(control)},
     {"no-reboot", NULL, "end instead of starting anew when the guest resets",
      FLAG(options.no_reboot)},
     {"stats", NULL, "print counters to standard error at the end", FLAG(options.stats)},

@@ -111,12 +111,27 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
     return ret;
 }
 
-void vmm_assigned_detach(struct vmm_assigned *assigned)
+static void remove_device(struct vmm_assigned *assigned)
+{
+    viommu_soft_device_remove(assigned->device);
+    assigned->device = NULL;
+}
+
+static void detach(struct vmm_assigned *assigned)
 {
     if (assigned->attachment)
         viommu_assign_detach(assigned->attachment);
-    if (assigned->device)
-        viommu_soft_device_remove(assigned->device);
     assigned->attachment = NULL;
-    assigned->device = NULL;
+}
+
+void vmm_assigned_detach(struct vmm_assigned *assigned)
+{
+    detach(assigned);
+    remove_device(assigned);
+}
+
+void vmm_assigned_lose(struct vmm_assigned *assigned)
+{
+    remove_device(assigned);
+    detach(assigned);
 }

@@ -31,4 +31,7 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
                         struct viommu_error *err);
 void vmm_assigned_detach(struct vmm_assigned *assigned);
 
+/* The same by surprise: the device leaves the host first, while the guest's tables are bound. */
+void vmm_assigned_lose(struct vmm_assigned *assigned);
+
 #endif

@@ -192,15 +192,22 @@ int vmm_edu_copier_init(struct vmm_edu_copier *copier, struct vmm_pci_function *
     return ret;
 }
 
-void vmm_edu_copier_fini(struct vmm_edu_copier *copier)
+void vmm_edu_copier_disconnect(struct vmm_edu_copier *copier)
 {
     if (!copier->present)
         return;
     vmm_copier_stop(&copier->copier);
     if (copier->known)
         copier->dma->unset_ats(copier->dma);
-    vmm_copier_fini(&copier->copier);
     copier->known = false;
+}
+
+void vmm_edu_copier_fini(struct vmm_edu_copier *copier)
+{
+    if (!copier->present)
+        return;
+    vmm_edu_copier_disconnect(copier);
+    vmm_copier_fini(&copier->copier);
     copier->present = false;
 }
 

@@ -32,6 +32,9 @@ int vmm_edu_copier_init(struct vmm_edu_copier *copier, struct vmm_pci_function *
                         struct viommu_error *err);
 void vmm_edu_copier_fini(struct vmm_edu_copier *copier);
 
+/* The function is unplugged: the thread ends, the IOMMU knows of no device TLB any more. */
+void vmm_edu_copier_disconnect(struct vmm_edu_copier *copier);
+
 /* As at power-on: see vmm_copier_reset(). */
 void vmm_edu_copier_reset(struct vmm_edu_copier *copier);
 

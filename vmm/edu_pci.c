@@ -107,6 +107,14 @@ static void edu_reset(struct vmm_pci_function *fn)
     vmm_edu_reset(&device->edu);
 }
 
+static void edu_unplug(struct vmm_pci_function *fn)
+{
+    struct edu_function *device = edu_function(fn);
+
+    vmm_edu_copier_disconnect(&device->copier);
+    vmm_assigned_lose(&device->assigned);
+}
+
 static void edu_stop(struct vmm_pci_function *fn)
 {
     struct edu_function *device = edu_function(fn);
@@ -130,6 +138,7 @@ static const struct vmm_pci_ops edu_pci_ops = {
     .bar_write = edu_bar_write,
     .config_write = edu_config_write,
     .reset = edu_reset,
+    .unplug = edu_unplug,
     .stop = edu_stop,
     .destroy = edu_destroy,
 };

@@ -60,6 +60,12 @@ struct vmm_pci_ops {
      * count).
      */
     void (*messages_changed)(struct vmm_pci_function *fn, unsigned int first, unsigned int count);
+    /*
+     * Optional; without it the function cannot be unplugged. It is gone for the guest and was
+     * reset: end threads and release what is the host's. A vCPU that is on its way to the device
+     * may still call bar_read and bar_write, and finds it reset and no bus master.
+     */
+    void (*unplug)(struct vmm_pci_function *fn);
     /* Optional. Before `destroy`: end the device's own threads, which may still use `fn`. */
     void (*stop)(struct vmm_pci_function *fn);
     /*
@@ -159,6 +165,7 @@ struct vmm_pci_function {
     int intx_served;   /* an eventfd, see vmm_pci_intx_until_served(); 0: none */
     bool intx_driven;
     bool registered;
+    bool unplugged; /* for good: reads as all ones, and is no bus master */
 };
 
 /*

@@ -62,6 +62,8 @@ void vmm_pci_config_change16(struct vmm_pci_function *fn, unsigned int offset, u
 
 uint32_t vmm_pci_config_read(struct vmm_pci_function *fn, unsigned int offset, unsigned int size)
 {
+    if (vmm_pci_is_unplugged(fn))
+        return UINT32_MAX;
     if (fn->ops->config_read && is_watched(fn, offset, size))
         fn->ops->config_read(fn, offset, size);
     return vmm_pci_config_load(fn, offset, size);
@@ -155,10 +157,11 @@ void vmm_pci_config_write(struct vmm_pci_function *fn, unsigned int offset, unsi
                           uint32_t value)
 {
     struct vmm_pci_host *pci = fn->vm->pci;
-    struct config_effects effects;
+    struct config_effects effects = {0};
 
     pthread_mutex_lock(&pci->lock);
-    effects = write_locked(fn, offset, size, value);
+    if (!fn->unplugged)
+        effects = write_locked(fn, offset, size, value);
     pthread_mutex_unlock(&pci->lock);
 
     if (effects.master_changed && fn->ops->bus_master)

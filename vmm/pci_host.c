@@ -225,7 +225,8 @@ int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err)
     size_t i;
 
     for (i = 0; i < pci->count && !ret; i++)
-        ret = vmm_pci_start(pci->functions[i], err);
+        if (!pci->functions[i]->unplugged)
+            ret = vmm_pci_start(pci->functions[i], err);
     return ret;
 }
 

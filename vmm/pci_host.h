@@ -40,4 +40,13 @@ void vmm_pci_lines_served(struct vmm *vm, uint32_t lines);
 /* Destroy all functions, the last one first, and the host bridge. All vCPU threads are gone. */
 void vmm_pci_host_destroy(struct vmm *vm);
 
+/*
+ * Take a function out of the machine by surprise, while the guest may be using it: configuration
+ * space and BARs read as all ones from now on, also after a reset, DMA and interrupts have ended
+ * when this returns, and an assigned device is the host's again. Errors, after which nothing has
+ * changed: -ENOENT there is no such function, -EBUSY it is none that can be unplugged. Any thread.
+ */
+int vmm_pci_unplug(struct vmm *vm, unsigned int segment, unsigned int devfn,
+                   struct viommu_error *err);
+
 #endif

@@ -80,6 +80,9 @@ void vmm_pci_power_on(struct vmm_pci_function *fn);
 /* pci_function.c: what firmware does. Takes the lock itself. */
 int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err);
 
+/* pci_plug.c */
+bool vmm_pci_is_unplugged(struct vmm_pci_function *fn);
+
 /* pci_bar.c */
 int vmm_pci_bars_assign(struct vmm_pci_function *fn, struct viommu_error *err);
 void vmm_pci_bars_update(struct vmm_pci_function *fn); /* locked */

@@ -39,7 +39,7 @@ void vmm_pci_set_intx(struct vmm_pci_function *fn, bool level)
     struct vmm_pci_host *pci = fn->vm->pci;
 
     pthread_mutex_lock(&pci->lock);
-    fn->intx_level = level;
+    fn->intx_level = level && !fn->unplugged;
     vmm_pci_intx_update(fn);
     pthread_mutex_unlock(&pci->lock);
 }

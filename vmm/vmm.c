@@ -2,6 +2,7 @@
 #include "vmm.h"
 #include "acpi/tables.h"
 #include "boot.h"
+#include "control.h"
 #include "device.h"
 #include "ioapic.h"
 #include "kvm.h"
@@ -122,6 +123,7 @@ static void vmm_init(struct vmm *vm, const struct vmm_options *options)
     };
     pthread_mutex_init(&vm->stop_lock, NULL);
     pthread_mutex_init(&vm->irq_listeners_lock, NULL);
+    pthread_mutex_init(&vm->plug_lock, NULL);
     vmm_bus_init(&vm->pio);
     vmm_bus_init(&vm->mmio);
 }
@@ -146,7 +148,9 @@ static int vmm_create(struct vmm *vm, struct viommu_error *err)
         ret = vmm_vcpus_create(vm, err);
     if (!ret)
         ret = create_boards(vm, err);
-    return ret ? ret : load_guest(vm, err);
+    if (!ret)
+        ret = load_guest(vm, err);
+    return ret ? ret : vmm_control_create(vm, err);
 }
 
 /*
@@ -158,6 +162,7 @@ static int vmm_reset(struct vmm *vm, struct viommu_error *err)
 {
     int ret;
 
+    pthread_mutex_lock(&vm->plug_lock);
     vmm_pci_host_reset(vm);
     vmm_library_reset(vm);
     vmm_serial_reset(vm);
@@ -170,12 +175,14 @@ static int vmm_reset(struct vmm *vm, struct viommu_error *err)
         ret = vmm_pci_host_start(vm, err);
     if (!ret)
         ret = load_guest(vm, err);
+    pthread_mutex_unlock(&vm->plug_lock);
     atomic_store(&vm->stop, VMM_STOP_NONE);
     return ret;
 }
 
 static void vmm_destroy(struct vmm *vm)
 {
+    vmm_control_destroy(vm);
     vmm_vcpus_destroy(vm);
     vmm_pci_host_destroy(vm);
     vmm_library_destroy(vm);
@@ -190,6 +197,7 @@ static void vmm_destroy(struct vmm *vm)
         close(vm->wake_fd);
     if (vm->signal_fd >= 0)
         close(vm->signal_fd);
+    pthread_mutex_destroy(&vm->plug_lock);
     pthread_mutex_destroy(&vm->irq_listeners_lock);
     pthread_mutex_destroy(&vm->stop_lock);
 }

@@ -30,6 +30,7 @@ struct viommu_memory;
 struct viommu_pci;
 struct viommu_pci_bus;
 struct vmm_host_kind;
+struct vmm_control;
 struct vmm_ioapic;
 struct vmm_irq_listener;
 struct vmm_loop;
@@ -77,6 +78,7 @@ struct vmm_options {
     vmm_profile_fn *read_profile; /* for profile=FILE; NULL: there are built-in ones alone */
     const char *const *devices;
     size_t device_count;
+    const char *control; /* path of the control socket, NULL: none */
     bool no_reboot;
     bool stats;
 };
@@ -120,6 +122,7 @@ struct vmm {
     struct vmm_bus mmio;
     struct vmm_loop *loop;
     struct vmm_routes *routes;
+    pthread_mutex_t plug_lock; /* held while a function is unplugged, and while all is reset */
     pthread_mutex_t irq_listeners_lock; /* held while they are called */
     struct vmm_irq_listener *irq_listeners;
     struct vmm_ioapic *ioapic;
@@ -141,6 +144,8 @@ struct vmm {
     struct vmm_reserved reserved[VMM_RESERVED_MAX]; /* each below the one before */
     size_t reserved_count;
     struct viommu_assign *assign; /* of this guest on that host */
+
+    struct vmm_control *control; /* NULL without a control socket */
 
     atomic_int stop; /* enum vmm_stop */
     pthread_mutex_t stop_lock;

@@ -53,6 +53,9 @@ USAGE = [
 
 # What the machine cannot be made of: exit code 1.
 MACHINE = [
+    Refusal(RUN + "--control {text}", ["--control", "{text}", "exists already"]),
+    Refusal(RUN + "--control {missing}/socket", ["--control", "{missing}/socket", "No such file"]),
+    Refusal(RUN + "--control " + "x" * 108, ["--control", "108 characters", "at most 107"]),
     Refusal("run --kernel {missing}", ["cannot open the kernel", "{missing}", "No such file"]),
     Refusal("run --kernel {folder}", ["the kernel", "{folder}", "not a regular file"]),
     Refusal("run --kernel {empty}", ["the kernel", "{empty}", "is empty"]),
