@@ -115,6 +115,9 @@ void check_edus(const struct job *job, struct unit *unit);
 /* Both edus copy by way of VFIO, without end; seen to arrive at the start and before the end. */
 void edu_traffic_start(const struct job *job);
 void edu_traffic_stop(void);
+/* This edu has been unplugged: its process comes to an end, the other's goes on. */
+void edu_traffic_lost(const char *addr);
+void check_unplug(const struct job *job, struct unit *unit);
 void check_suspend(const struct job *job, struct unit *unit);
 /* Machines with more than one unit: behind= says which function is behind which. */
 void check_units(const struct job *job, struct unit *unit);

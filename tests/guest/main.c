@@ -69,6 +69,7 @@ static void check_with_unit(const struct job *job)
             check_edus(job, &unit);
         check_units(job, &unit);
         check_remapping(job, &unit);
+        check_unplug(job, &unit);
         subject("%s", "");
     }
     unit_close(&unit);

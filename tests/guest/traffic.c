@@ -85,6 +85,31 @@ void edu_traffic_start(const struct job *job)
         start(job->assigned_edu);
 }
 
+/* Those that are at work must be. */
+static void check_others(const char *lost)
+{
+    char what[64];
+
+    for (unsigned i = 0; i < worker_count; i++) {
+        if (!workers[i].pid || !strcmp(workers[i].addr, lost))
+            continue;
+        snprintf(what, sizeof(what), "the edu %s is still at DMA", workers[i].addr);
+        expect(worker_advances(&workers[i]), what, "no more data arrives");
+    }
+}
+
+void edu_traffic_lost(const char *addr)
+{
+    check_others(addr);
+    for (unsigned i = 0; i < worker_count; i++) {
+        if (!workers[i].pid || strcmp(workers[i].addr, addr) != 0)
+            continue;
+        expect(waitpid(workers[i].pid, NULL, 0) == workers[i].pid,
+               "the process that drives it comes to an end", "%s", strerror(errno));
+        workers[i].pid = 0;
+    }
+}
+
 void edu_traffic_stop(void)
 {
     char what[64];

@@ -31,6 +31,11 @@ int vfio_unbind(const char *addr)
     return err ? err : write_text("\n", "/sys/bus/pci/devices/%s/driver_override", addr);
 }
 
+int vfio_forbid_reset(const char *addr)
+{
+    return write_text("\n", "/sys/bus/pci/devices/%s/reset_method", addr);
+}
+
 static int open_group(const char *addr)
 {
     struct vfio_group_status status = {.argsz = sizeof(status)};

@@ -17,6 +17,11 @@ struct vfio_function {
 /* Calls return 0 or a negative errno. */
 int vfio_bind(const char *addr); /* takes the function from its driver, gives it to vfio-pci */
 int vfio_unbind(const char *addr);
+/*
+ * Before it is opened: VFIO does not reset it when it is closed. For a device that is gone by then
+ * the kernel would wait a minute, as no hot-plug controller has told it.
+ */
+int vfio_forbid_reset(const char *addr);
 
 /* Opens the function in a container; *container < 0 means make one with this first group. */
 int vfio_open(struct vfio_function *fn, const char *addr, int *container);
