@@ -126,6 +126,14 @@ static bool plain_message_is_blocked(void)
     return is_blocked(FAULT_COMPATIBILITY, 0);
 }
 
+/* CFI is a level: GSTS follows, and so do messages. */
+static bool plain_message_passes_with_cfi(void)
+{
+    return holds("GSTS.CFIS", vtd_command(VTD_GCMD_CFI, true)) && brings(VECTOR_PLAIN, 1) &&
+           no_fault() && holds("GSTS.CFIS", vtd_command(VTD_GCMD_CFI, false)) &&
+           is_blocked(FAULT_COMPATIBILITY, 0);
+}
+
 static bool absent_entry_blocks(void)
 {
     edu_msi(MESSAGE_OF(3), 0);
@@ -242,6 +250,7 @@ static const struct check checks[] = {
     {"remapping: off, messages arrive as they are", plain_message_arrives, NULL},
     {"remapping: it goes on", goes_on, NULL},
     {"remapping: the compatibility format is blocked", plain_message_is_blocked, NULL},
+    {"remapping: CFI lets it pass", plain_message_passes_with_cfi, NULL},
     {"remapping: an absent entry blocks", absent_entry_blocks, NULL},
     {"remapping: the entry gives the vector", entry_gives_the_vector, NULL},
     {"remapping: a changed entry is followed", changed_entry_is_followed, NULL},
