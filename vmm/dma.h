@@ -42,7 +42,8 @@ struct vmm_dma {
                    struct viommu_error *err);
     void (*unset_ats)(const struct vmm_dma *dma);
     int (*page_request)(const struct vmm_dma *dma, const struct viommu_pci_page_request *request);
-    /* The function was reset, and waits for no answer to a page request. As unset_ats(). */
+    /* The function, or its page request interface, was reset: it waits for no answer. As
+     * unset_ats(). */
     void (*forget_page_requests)(const struct vmm_dma *dma);
 };
 

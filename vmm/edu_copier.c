@@ -234,6 +234,7 @@ void vmm_edu_copier_config_written(struct vmm_edu_copier *copier)
         vmm_copier_forget_translations(&copier->copier);
     if (vmm_pci_pri_take_reset(fn) && !enabled) {
         vmm_copier_forget_page_requests(&copier->copier);
+        copier->dma->forget_page_requests(copier->dma);
         vmm_pci_pri_clear_errors(fn);
     }
     if (enabled || vmm_copier_is_quiet(&copier->copier))
