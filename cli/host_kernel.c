@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define CAP_IPC_LOCK 14 /* linux/capability.h; with it iommufd accounts nothing */
 #define LINE         4096
@@ -184,7 +185,8 @@ static int look_at_process(void *opaque, const char *name)
     char *end;
 
     search->process = strtoul(name, &end, 10);
-    if (*end)
+    /* What this process holds it was given: somebody else holds it, too. */
+    if (*end || (!*search->tree->root && search->process == (unsigned long)getpid()))
         return 0;
     return tree_list(tree_path(search->tree, "proc/%lu/fd", search->process), look_at_file, search);
 }
