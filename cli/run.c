@@ -142,7 +142,9 @@ static void print_help(void)
            "\nKeys of --host soft:\n"
            "  profile=NAME, cache=hoard|none, iommus=N (1 if not given)\n"
            "  profile=FILE[,profile-iommu=NAME]: what 'viommu host --json' wrote, and which IOMMU\n"
-           "                         of it, when they differ\n");
+           "                         of it, when they differ\n"
+           "\nKeys of --host iommufd (--host type1 has none):\n"
+           "  path=FILE, fd=N        in place of /dev/iommu\n");
     printf("\nDevices:\n");
     for (kind = vmm_device_kinds; kind->name; kind++)
         printf("  %s%s%s\n", kind->name, *kind->arguments ? "," : "", kind->arguments);

@@ -129,13 +129,27 @@ static int create_iommufd(struct vmm *vm, const char *text, const struct viommu_
     return ret;
 }
 
+/* ---- Linux's VFIO containers */
+
+static int create_type1(struct vmm *vm, const char *text, const struct viommu_log *log,
+                        struct viommu_error *err)
+{
+    struct viommu_type1_options options = VIOMMU_TYPE1_OPTIONS_INIT;
+    struct vmm_key keys[] = {{NULL, NULL}};
+    int ret = vmm_keys_parse("--host type1", text, keys, err);
+
+    options.log = *log;
+    return ret ? ret : viommu_type1_create(&vm->host, &options, err);
+}
+
 /* ---- Kinds */
 
 static const struct vmm_host_kind {
     const char *name;
     int (*create)(struct vmm *vm, const char *text, const struct viommu_log *log,
                   struct viommu_error *err);
-    /* Of hosts with VFIO devices; the others leave them NULL. */
+    /* Of hosts with VFIO devices; the others leave them NULL, and the first when none is passed in.
+     */
     int (*pass_device)(struct viommu_host *host, const char *name, int fd,
                        struct viommu_error *err);
     int (*descriptor)(struct viommu_host *host, uint32_t device_id, struct viommu_error *err);
@@ -143,6 +157,7 @@ static const struct vmm_host_kind {
 } host_kinds[] = {
     {"soft", create_soft, NULL, NULL, print_soft},
     {"iommufd", create_iommufd, viommu_iommufd_add_device, viommu_iommufd_device_descriptor, NULL},
+    {"type1", create_type1, NULL, viommu_type1_device_descriptor, NULL},
 };
 #define HOST_KINDS (sizeof(host_kinds) / sizeof(host_kinds[0]))
 
@@ -166,7 +181,7 @@ int vmm_host_create(struct vmm *vm, const char *text, const struct viommu_log *l
     length = strcspn(text, ",");
     kind = find_kind(text, length);
     if (!kind)
-        return vmm_fail(err, EINVAL, "--host does not know '%.*s'; there are: soft, iommufd",
+        return vmm_fail(err, EINVAL, "--host does not know '%.*s'; there are: soft, iommufd, type1",
                         (int)length, text);
     ret = kind->create(vm, text + length + (text[length] == ','), log, err);
     vm->host_kind = kind;
@@ -191,6 +206,11 @@ static int without_vfio(const struct vmm *vm, const char *what, struct viommu_er
 
 int vmm_host_pass_device(struct vmm *vm, const char *name, int fd, struct viommu_error *err)
 {
+    if (!vm->host_kind->pass_device && vm->host_kind->descriptor)
+        return vmm_fail(err, EINVAL,
+                        "--host %s opens its devices itself: give %s as host=BDF, or use --host "
+                        "iommufd",
+                        vm->host_kind->name, name);
     if (!vm->host_kind->pass_device)
         return without_vfio(vm, name, err);
     return vm->host_kind->pass_device(vm->host, name, fd, err);

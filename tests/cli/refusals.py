@@ -106,6 +106,7 @@ MACHINE = [
     Refusal(RUN + "--device edu,rmrr=33554432 --memory 32M", ["rmrr=33554432", "half", "--memory"]),
     Refusal(RUN + "--device virtio-blk,path={disk},segment=9", ["segment=9", "0 and 3"]),
     Refusal(RUN + "--host iron", ["--host", "'iron'", "soft"]),
+    Refusal(RUN + "--host type1,walk=1", ["--host type1", "'walk'"]),
     Refusal(RUN + "--host soft,walk=1", ["--host soft", "'walk'", "profile"]),
     Refusal(RUN + "--host soft,cache=some", ["cache=some", "hoard", "none"]),
     Refusal(RUN + "--host soft,profile=walk", ["'walk'", "granite-rapids", "alder-lake-system", "amd-zen"]),

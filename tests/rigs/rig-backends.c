@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The backends of real hardware, iommufd and type1, on a kernel with VFIO and an IOMMU, with QEMU's
- * edu as the devices. To be run as root on a machine of scripts/rig-host, of which it is told the
- * kind:
+ * edu as the devices. To be run as root on a machine of scripts/rig-backends, of which it is told
+ * the kind:
  *
  *   legacy, scalable  0000:00:04.0 and 05.0 are edus, 06.0 is a device that VFIO does not have
  *   debian        as before, with a kernel that has no iommufd
@@ -597,7 +597,7 @@ int main(int argc, char **argv)
     const char *kind = argc > 1 ? argv[1] : "legacy";
     struct rig rig = {.host = NULL};
 
-    rig_name("host");
+    rig_name("backends");
     rig_sys = host_sys_real;
     rig_sys.ioctl = rig_ioctl;
     rig_can_fail(); /* the descriptor for it stays open */
