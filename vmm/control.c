@@ -24,14 +24,14 @@ struct client {
     char line[VMM_CONTROL_LINE];
 };
 
-/* Clients are used in the loop's thread alone. */
+/* Once it is made, listener and clients are used in the loop's thread alone. */
 struct vmm_control {
     struct vmm *vm;
-    struct vmm_watch *watch;
+    struct vmm_watch *watch; /* of the listener */
     int fd;
     bool bound; /* the file is ours */
     struct vmm_watch *end_watch;
-    int end_fd;  /* eventfd: the loop's thread shall close the clients */
+    int end_fd;  /* eventfd: the loop's thread shall let go of all that */
     sem_t ended; /* and has done so */
     struct client clients[VMM_CONTROL_CLIENTS];
 };
@@ -121,14 +121,26 @@ static void turn_away(int fd)
     close(fd);
 }
 
+/* Instead of being called for the same user again and again. */
+static void stop_listening(struct vmm_control *control, int code)
+{
+    fprintf(stderr, "viommu: warning: the control socket takes no more users: %s\n",
+            strerror(code));
+    vmm_loop_remove(control->vm->loop, control->watch);
+    control->watch = NULL;
+}
+
 static void listener_ready(void *opaque)
 {
     struct vmm_control *control = opaque;
     struct client *client = free_client(control);
     int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            stop_listening(control, errno);
         return;
+    }
     if (!client) {
         turn_away(fd);
         return;
@@ -146,6 +158,7 @@ static void end_ready(void *opaque)
 
     if (read(control->end_fd, &count, sizeof(count)) < 0)
         return;
+    vmm_loop_remove(control->vm->loop, control->watch);
     for (unsigned int i = 0; i < VMM_CONTROL_CLIENTS; i++)
         if (control->clients[i].fd >= 0)
             client_close(&control->clients[i]);
@@ -222,7 +235,7 @@ int vmm_control_create(struct vmm *vm, struct viommu_error *err)
     return ret;
 }
 
-static void close_clients(struct vmm_control *control)
+static void let_go(struct vmm_control *control)
 {
     uint64_t one = 1;
 
@@ -238,9 +251,8 @@ void vmm_control_destroy(struct vmm *vm)
 
     if (!control)
         return;
-    vmm_loop_remove(vm->loop, control->watch); /* no more clients come */
     if (control->end_watch)
-        close_clients(control);
+        let_go(control);
     vmm_loop_remove(vm->loop, control->end_watch);
     if (control->bound)
         unlink(vm->options->control);

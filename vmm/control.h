@@ -3,6 +3,7 @@
  * The control socket: a Unix stream socket on which a user asks for something while the machine
  * runs. A request is a line of text, its answer a line of JSON: {"ok":true,...}, or
  * {"ok":false,"error":"a sentence"}. Answers come in the order of the requests.
+ * Where this process has no descriptor for another user, it takes no more, and warns.
  *
  * Served by vm->loop; what it says to slow or silent users never blocks the machine.
  */

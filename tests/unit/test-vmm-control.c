@@ -6,12 +6,14 @@
 #include "machine.h"
 #include "pci_host.h"
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -402,6 +404,32 @@ static void test_silent_user(void **state)
     close(fd);
 }
 
+/* No descriptor for another user: those that are there are served all the same, to the end. */
+static void test_no_descriptors(void **state)
+{
+    struct socket_fixture *fixture = *state;
+    int fd = user(fixture), late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct rlimit old, none = {0};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    say(fd, "help\n");
+    hear(fd, "{\"ok\":true,\"requests\":[\"unplug FUNCTION\",\"functions\",\"help\"]}\n");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    strcpy(address.sun_path, fixture->path);
+    assert_int_equal(connect(late, (struct sockaddr *)&address, sizeof(address)), 0);
+    say(fd, "unplug 00:01.0\n");
+    hear(fd, OK);
+    say(fd, "unplug 00:02.0\n"); /* after the listener had its turn */
+    hear(fd, OK);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    say(late, "help\n");
+    assert_int_equal(poll(&(struct pollfd){.fd = late, .events = POLLIN}, 1, 100), 0);
+    close(late);
+    close(fd);
+}
+
 /* Ends while users are connected and ask. */
 static void test_end(void **state)
 {
@@ -454,6 +482,7 @@ int main(void)
         WITH_SOCKET(test_long_line),
         WITH_SOCKET(test_many_users),
         WITH_SOCKET(test_silent_user),
+        WITH_SOCKET(test_no_descriptors),
         WITH_SOCKET(test_end),
         WITH_SOCKET(test_bad_paths),
     };
