@@ -13,7 +13,13 @@
 /* Three pages that Intel hosts need for real mode, in the gap below 4 GiB (KVM API, 4.36). */
 #define KVM_TSS_ADDRESS 0xfffbd000ul
 
-#define FIRST_DIRECT_SLOT 2u /* the two before are RAM */
+/* Memory slots of KVM: the parts of RAM, the ROM, and what BARs show directly. */
+enum {
+    SLOT_LOW_RAM,
+    SLOT_HIGH_RAM,
+    SLOT_ROM,
+    FIRST_DIRECT_SLOT
+};
 
 static const struct {
     int capability;
@@ -105,14 +111,15 @@ static int kvm_set_slot(struct vmm *vm, uint32_t slot, uint64_t address, uint64_
 static int kvm_set_slots(struct vmm *vm, struct viommu_error *err)
 {
     const struct vmm_ram *ram = &vm->ram;
-    int ret = kvm_set_slot(vm, 0, 0, 0, ram->low_size, err);
+    int ret = kvm_set_slot(vm, SLOT_LOW_RAM, 0, 0, ram->low_size, err);
 
     if (!ret)
-        ret = kvm_set_slot(vm, 1, VMM_HIGH_RAM_BASE, ram->low_size, ram->size - ram->low_size, err);
+        ret = kvm_set_slot(vm, SLOT_HIGH_RAM, VMM_HIGH_RAM_BASE, ram->low_size,
+                           ram->size - ram->low_size, err);
     /* The boot processor begins there after INIT. */
     if (!ret)
-        ret =
-            kvm_set_slot(vm, 2, VMM_HIGH_RAM_BASE - VMM_ROM_SIZE, VMM_ROM_BASE, VMM_ROM_SIZE, err);
+        ret = kvm_set_slot(vm, SLOT_ROM, VMM_HIGH_RAM_BASE - VMM_ROM_SIZE, VMM_ROM_BASE,
+                           VMM_ROM_SIZE, err);
     return ret;
 }
 
