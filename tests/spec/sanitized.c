@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "sanitized.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 struct machine *machine_of(struct driver *driver)
 {
     return &driver->guest.machine;
@@ -91,6 +94,62 @@ void wait_done(struct driver *driver)
 {
     wait_for(machine_of(driver), 1);
     assert_false(queue_stopped(machine_of(driver)));
+}
+
+struct requests {
+    struct driver *driver;
+    unsigned int device;
+    uint8_t type;
+    bool stop; /* atomic */
+};
+
+static void *make_requests(void *opaque)
+{
+    struct requests *requests = opaque;
+    struct guest_dma dma = DMA_AT(IOVA);
+    struct viommu_dma_result result;
+
+    dma.device = requests->device;
+    dma.type = requests->type;
+    for (unsigned int i = 0; !__atomic_load_n(&requests->stop, __ATOMIC_RELAXED); i++) {
+        dma.address = IOVA + i % 4 * 0x1000;
+        guest_dma(&requests->driver->guest, &dma, &result);
+    }
+    return NULL;
+}
+
+static void map_and_unmap(struct driver *driver,
+                          void (*invalidate)(struct driver *driver, uint64_t iova))
+{
+    for (unsigned int i = 0; i < 2000; i++) {
+        uint64_t iova = IOVA + i % 4 * 0x1000;
+        uint64_t entry = map(driver, iova, i & 4 ? GUEST_DATA : OTHER);
+
+        sched_yield();
+        set(driver, entry, 0);
+        invalidate(driver, iova);
+        wait_done(driver);
+    }
+}
+
+void work_under_traffic(struct driver *driver, uint8_t type,
+                        void (*invalidate)(struct driver *driver, uint64_t iova))
+{
+    struct requests requests[2];
+    pthread_t threads[2];
+
+    /* the tables themselves are there before anybody walks them */
+    for (unsigned int i = 0; i < 4; i++)
+        set(driver, map(driver, IOVA + i * 0x1000, GUEST_DATA), 0);
+    for (unsigned int i = 0; i < 2; i++) {
+        requests[i] = (struct requests){driver, i, type, false};
+        assert_int_equal(pthread_create(&threads[i], NULL, make_requests, &requests[i]), 0);
+    }
+    map_and_unmap(driver, invalidate);
+    for (unsigned int i = 0; i < 2; i++) {
+        __atomic_store_n(&requests[i].stop, true, __ATOMIC_RELAXED);
+        pthread_join(threads[i], NULL);
+    }
 }
 
 void silent(struct driver *driver)

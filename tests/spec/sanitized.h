@@ -40,6 +40,13 @@ void invalidate_pasid_cache(struct driver *driver);
 void invalidate_pasid(struct driver *driver);
 void wait_done(struct driver *driver);
 
+/*
+ * In legacy mode: map and unmap pages while devices 0 and 1 do not stop to make requests of this
+ * type (enum viommu_dma_type) for them, so that walks are under way when tables change.
+ */
+void work_under_traffic(struct driver *driver, uint8_t type,
+                        void (*invalidate)(struct driver *driver, uint64_t iova));
+
 /* Nothing was reported. */
 void silent(struct driver *driver);
 

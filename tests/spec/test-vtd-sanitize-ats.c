@@ -162,6 +162,29 @@ static void legacy_driver(void **state)
     stop(&fixture);
 }
 
+/* The IOTLB, and the device TLBs of both functions. */
+static void invalidate_all(struct driver *driver, uint64_t iova)
+{
+    invalidate_pages(driver, iova, 0);
+    machine_submit(machine_of(driver), 3, iova);
+    machine_submit(machine_of(driver), 3 | UINT64_C(8) << 32, iova);
+}
+
+static void under_traffic(void **state)
+{
+    struct fixture fixture;
+    uint64_t context;
+
+    (void)state;
+    start_legacy(&fixture, "scalable=off,device-iotlb=on," STRICT);
+    context = guest_legacy(&fixture.driver.guest, 1, 0, 2, fixture.driver.root);
+    guest_change(&fixture.driver.guest, context, 0, DTE);
+    work_under_traffic(&fixture.driver, VIOMMU_DMA_TRANSLATION_REQUEST, invalidate_all);
+    assert_in_range(fixture.device[1].told_count, 2000, 2000);
+    silent(&fixture.driver);
+    stop(&fixture);
+}
+
 /* A batch ends, with its wait, between the two invalidations. */
 static void wait_in_between(void **state)
 {
@@ -290,6 +313,9 @@ static const struct spec_rule rules[] = {
      "of all PASIDs, is not reported.",
      pages_and_device},
     {"VTD-4.1-21", "4.1", "Sanitizer: nor is one in legacy mode, without PASIDs.", legacy_driver},
+    {"VTD-4.1-26", "4.1",
+     "Sanitizer: nor is one for translation requests that are under way while it unmaps.",
+     under_traffic},
     {"VTD-4.1-22", "4.1",
      "Sanitizer: a wait may come between the invalidation of the IOTLB and that of the device TLB.",
      wait_in_between},

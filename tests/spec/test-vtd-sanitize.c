@@ -5,8 +5,6 @@
  * test-vtd-sanitize-mistakes.c. The sections are those of the rules that a driver breaks (VT-d 5.0,
  * 6.5).
  */
-#include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 #include "sanitized.h"
@@ -149,56 +147,19 @@ static void harmless_changes(void **state)
     end(&driver);
 }
 
-/* Devices that do not stop while the driver works: walks are under way when tables change. */
-struct traffic {
-    struct driver *driver;
-    unsigned int device;
-    bool stop; /* atomic */
-};
-
-static void *do_traffic(void *opaque)
+static void invalidate_page(struct driver *driver, uint64_t iova)
 {
-    struct traffic *traffic = opaque;
-    struct guest_dma dma = DMA_AT(IOVA);
-    struct viommu_dma_result result;
-
-    dma.device = traffic->device;
-    for (unsigned int i = 0; !__atomic_load_n(&traffic->stop, __ATOMIC_RELAXED); i++) {
-        dma.address = IOVA + i % 4 * 0x1000;
-        guest_dma(&traffic->driver->guest, &dma, &result);
-    }
-    return NULL;
+    invalidate_pages(driver, iova, 0);
 }
 
 static void driver_under_traffic(void **state)
 {
     struct driver driver;
-    struct traffic traffic[2];
-    pthread_t threads[2];
 
     (void)state;
     legacy_begin(&driver, STRICT);
     guest_legacy(&driver.guest, 1, 0, 2, driver.root);
-    /* the tables themselves are there before anybody walks them */
-    for (unsigned int i = 0; i < 4; i++)
-        set(&driver, map(&driver, IOVA + i * 0x1000, GUEST_DATA), 0);
-    for (unsigned int i = 0; i < 2; i++) {
-        traffic[i] = (struct traffic){&driver, i, false};
-        assert_int_equal(pthread_create(&threads[i], NULL, do_traffic, &traffic[i]), 0);
-    }
-    for (unsigned int i = 0; i < 2000; i++) {
-        uint64_t iova = IOVA + i % 4 * 0x1000;
-        uint64_t entry = map(&driver, iova, i & 4 ? GUEST_DATA : OTHER);
-
-        sched_yield();
-        set(&driver, entry, 0);
-        invalidate_pages(&driver, iova, 0);
-        wait_done(&driver);
-    }
-    for (unsigned int i = 0; i < 2; i++) {
-        __atomic_store_n(&traffic[i].stop, true, __ATOMIC_RELAXED);
-        pthread_join(threads[i], NULL);
-    }
+    work_under_traffic(&driver, VIOMMU_DMA_UNTRANSLATED, invalidate_page);
     silent(&driver);
     end(&driver);
 }
