@@ -51,37 +51,35 @@ static struct op take_entry(struct input *input)
                        {gpa, page_address(page) | (flags & 0xfff) | (flags >> 12 & 1) << 63}};
 }
 
-/* Type, granularity, domain, PASID, address and mask of an invalidation. */
+/* Where a descriptor of 6.5.2 has its fields. A wait is none of them: it would write to memory. */
 static struct op take_announcement(struct input *input)
 {
     uint64_t type = input_take(input, 1), domain = input_take(input, 1) % 16;
-    uint64_t pasid = input_take(input, 1), border = input_take(input, 1);
+    uint64_t who = input_take(input, 1), border = input_take(input, 1);
     uint64_t offset = input_take(input, 1), mask = input_take(input, 1);
-    uint64_t function = pasid & 1 ? WORLD_EMULATED : WORLD_ASSIGNED;
-    uint64_t number = world_pasids[pasid % world_pasid_count] & 0xfffff;
+    uint64_t function = who & 1 ? WORLD_EMULATED : WORLD_ASSIGNED;
+    uint64_t pasid = world_pasids[who % world_pasid_count] & 0xfffff;
     uint64_t address = tables_border(border) + (offset << 12);
-    uint64_t kind = (type & 7) == 5 ? 9 : type & 7; /* a wait would write to memory */
+    uint64_t granularity = (type >> 3 & 3) << 4;
 
-    switch (kind) {
-    case 1:
-    case 3:
+    switch (type & 7) {
+    case 1: /* context cache */
+        return (struct op){OP_INVALIDATE, {1 | granularity | domain << 16 | function << 32, 0}};
+    case 3: /* device TLB */
+        return (struct op){OP_INVALIDATE, {3 | function << 32, address | (mask & 1)}};
+    case 0: /* device TLB by PASID */
         return (struct op){
             OP_INVALIDATE,
-            {kind | (kind == 1 ? (type >> 3 & 3) << 4 | domain << 16 : 0) | function << 32,
-             kind == 1 ? 0 : address | (mask & 1)}};
-    case 0:
-        return (struct op){
-            OP_INVALIDATE, /* of a device TLB, by PASID */
-            {8 | function << 16 | number << 32, address | (mask & 1) | (mask >> 1 & 1) << 11}};
-    case 9:
+            {8 | function << 16 | pasid << 32, address | (mask & 1) | (mask >> 1 & 1) << 11}};
+    case 5: /* page group response */
         return (struct op){
             OP_INVALIDATE,
-            {9 | (mask & 1) << 4 | (mask >> 1 & 15) << 12 | function << 16 | number << 32,
+            {9 | (mask & 1) << 4 | (mask >> 1 & 15) << 12 | function << 16 | pasid << 32,
              (border & 0x1ff) << 3}};
     default:
         return (struct op){
             OP_INVALIDATE,
-            {kind | (type >> 3 & 3) << 4 | domain << 16 | number << 32, address | (mask & 0x7f)}};
+            {(type & 7) | granularity | domain << 16 | pasid << 32, address | (mask & 0x7f)}};
     }
 }
 

@@ -163,8 +163,9 @@ static void random_device_invalidation(struct generator *generator)
         break;
     }
     if (random_one_in(generator, 30))
-        (random_one_in(generator, 2) ? &low : &high)[0] ^= UINT64_C(1)
-                                                           << random_below(generator, 64);
+        low ^= UINT64_C(1) << random_below(generator, 64);
+    if (random_one_in(generator, 30))
+        high ^= UINT64_C(1) << random_below(generator, 64);
     if ((low & 15) == 5)
         low ^= 4; /* a wait would write to memory */
     emit(generator, (struct op){OP_INVALIDATE, {low, high}});
