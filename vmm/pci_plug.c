@@ -39,8 +39,8 @@ static int unplug(struct vmm *vm, unsigned int segment, unsigned int devfn,
                         devfn & 7);
     if (!fn->ops->unplug)
         return vmm_fail(err, EBUSY,
-                        "the function %04x:00:%02x.%u (%s) cannot be unplugged; edu can", segment,
-                        devfn >> 3, devfn & 7, fn->id.name);
+                        "the function %04x:00:%02x.%u (%s) cannot be unplugged; edu and vfio can",
+                        segment, devfn >> 3, devfn & 7, fn->id.name);
     disappear(fn);
     vmm_pci_power_on(fn); /* no address, no interrupts, and its DMA has ended */
     fn->ops->unplug(fn);

@@ -4,6 +4,7 @@
 #include "device.h"
 #include "hosts.h"
 #include "key_values.h"
+#include "pci_host.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
@@ -24,11 +25,18 @@ static int hot_reset(struct vmm_vfio *vfio)
     return vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_PCI_HOT_RESET, &reset) < 0 ? -errno : 0;
 }
 
+/* What is gone needs none. */
 static int reset_device(struct vmm_vfio *vfio)
 {
-    if (!vfio->can_reset)
-        return hot_reset(vfio);
-    return vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_RESET, NULL) < 0 ? -errno : 0;
+    int ret = 0;
+
+    pthread_rwlock_rdlock(&vfio->access);
+    if (vfio->fd >= 0 && !vfio->can_reset)
+        ret = hot_reset(vfio);
+    else if (vfio->fd >= 0 && vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_RESET, NULL) < 0)
+        ret = -errno;
+    pthread_rwlock_unlock(&vfio->access);
+    return ret;
 }
 
 /* The framework calls for the interrupts of before, or of after, when this is done. */
@@ -52,7 +60,10 @@ static void vfio_bus_master(struct vmm_pci_function *fn, bool enabled)
 
 void vmm_vfio_lost(struct vmm_vfio *vfio, const char *why)
 {
-    vmm_stop_error(vfio->fn.vm, "%s %s; the guest cannot go on with it", vfio->name, why);
+    const struct vmm_pci_function *fn = &vfio->fn;
+
+    fprintf(stderr, "viommu: warning: %s %s, and is unplugged\n", vfio->name, why);
+    vmm_pci_unplug(fn->vm, fn->id.segment, fn->devfn, NULL);
 }
 
 /* ---- From a descriptor to a function, and back */
@@ -77,6 +88,7 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
     int ret;
 
     vfio->fd = fd;
+    pthread_rwlock_init(&vfio->access, NULL);
     irqs->intx_event = irqs->intx_unmask = irqs->error_event = irqs->request_event = -1;
     pthread_mutex_init(&irqs->lock, NULL);
     ret = read_info(vfio, err);
@@ -100,6 +112,7 @@ void vmm_vfio_close(struct vmm_vfio *vfio)
     vmm_vfio_irqs_destroy(vfio);
     vmm_vfio_bars_destroy(vfio);
     pthread_mutex_destroy(&vfio->irqs.lock);
+    pthread_rwlock_destroy(&vfio->access);
 }
 
 static void release(struct vmm_vfio *vfio)
@@ -115,6 +128,21 @@ static void vfio_stop(struct vmm_pci_function *fn)
 
     vmm_vfio_set_command(vfio, false);
     vmm_vfio_irqs_destroy(vfio);
+}
+
+/* A vCPU may be in the middle of an access; the descriptor must not be closed under it. */
+static void vfio_unplug(struct vmm_pci_function *fn)
+{
+    struct vmm_vfio *vfio = vmm_vfio_of(fn);
+
+    vmm_vfio_irqs_destroy(vfio);
+    pthread_rwlock_wrlock(&vfio->access);
+    vfio->fd = -1;
+    pthread_rwlock_unlock(&vfio->access);
+    vmm_vfio_bars_destroy(vfio);
+    if (vfio->attachment)
+        viommu_assign_detach(vfio->attachment);
+    vfio->attachment = NULL;
 }
 
 static void vfio_destroy(struct vmm_pci_function *fn)
@@ -133,6 +161,7 @@ const struct vmm_pci_ops vmm_vfio_ops = {
     .reset = vfio_reset,
     .bus_master = vfio_bus_master,
     .messages_changed = vmm_vfio_messages_changed,
+    .unplug = vfio_unplug,
     .stop = vfio_stop,
     .destroy = vfio_destroy,
 };

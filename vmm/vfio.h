@@ -62,6 +62,7 @@ struct vmm_vfio_vector {
 
 struct vmm_vfio_irqs {
     pthread_mutex_t lock; /* outside the host bridge's and the routes'; callbacks do not take it */
+    bool closed;          /* for good */
     enum vmm_vfio_mode mode;
     struct vmm_vfio_vector *vectors; /* for each that MSI or MSI-X has */
     unsigned int count;
@@ -86,8 +87,9 @@ struct vmm_vfio {
     struct vmm_pci_function fn;
     const struct vmm_vfio_kernel *kernel;
     struct viommu_assigned_device *attachment;
-    int fd;
-    char name[80]; /* as the user named it, for messages */
+    pthread_rwlock_t access; /* `fd` is not -1 while this is held for reading */
+    int fd;                  /* -1: the device is gone */
+    char name[80];           /* as the user named it, for messages */
     bool can_reset;
     uint8_t through[VMM_PCI_CONFIG_SIZE]; /* bytes of configuration space that are the device's */
     struct vfio_region_info regions[VFIO_PCI_CONFIG_REGION_INDEX + 1];
@@ -112,6 +114,12 @@ extern const struct vmm_pci_ops vmm_vfio_ops;
 /* It cannot be used any more, for the reason that follows its name in a sentence. vm->loop's
  * thread. */
 void vmm_vfio_lost(struct vmm_vfio *vfio, const char *why);
+
+/* Bytes of a region; false when not all of them were moved, or the device is gone. Any thread. */
+bool vmm_vfio_region_read(struct vmm_vfio *vfio, unsigned int region, uint64_t offset, void *buffer,
+                          size_t size);
+bool vmm_vfio_region_write(struct vmm_vfio *vfio, unsigned int region, uint64_t offset,
+                           const void *buffer, size_t size);
 
 /* vfio_config.c: identity, header and capabilities. Regions are known. */
 int vmm_vfio_config_create(struct vmm_vfio *vfio, struct viommu_error *err);

@@ -204,22 +204,43 @@ void vmm_vfio_bars_destroy(struct vmm_vfio *vfio)
 
 /* ---- What exits */
 
+bool vmm_vfio_region_read(struct vmm_vfio *vfio, unsigned int region, uint64_t offset, void *buffer,
+                          size_t size)
+{
+    ssize_t got = -1;
+
+    pthread_rwlock_rdlock(&vfio->access);
+    if (vfio->fd >= 0)
+        got = vfio->kernel->read(vfio->fd, buffer, size,
+                                 (off_t)(vfio->regions[region].offset + offset));
+    pthread_rwlock_unlock(&vfio->access);
+    return got == (ssize_t)size;
+}
+
+bool vmm_vfio_region_write(struct vmm_vfio *vfio, unsigned int region, uint64_t offset,
+                           const void *buffer, size_t size)
+{
+    ssize_t done = -1;
+
+    pthread_rwlock_rdlock(&vfio->access);
+    if (vfio->fd >= 0)
+        done = vfio->kernel->write(vfio->fd, buffer, size,
+                                   (off_t)(vfio->regions[region].offset + offset));
+    pthread_rwlock_unlock(&vfio->access);
+    return done == (ssize_t)size;
+}
+
 uint64_t vmm_vfio_bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                            unsigned int size)
 {
-    struct vmm_vfio *vfio = vmm_vfio_of(fn);
     uint64_t value = 0;
-    ssize_t got;
 
-    got = vfio->kernel->read(vfio->fd, &value, size, (off_t)(vfio->regions[bar].offset + offset));
-    return got == (ssize_t)size ? value : UINT64_MAX;
+    return vmm_vfio_region_read(vmm_vfio_of(fn), bar, offset, &value, size) ? value : UINT64_MAX;
 }
 
 /* What a device does not take is lost, as on a bus. */
 void vmm_vfio_bar_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                         unsigned int size, uint64_t value)
 {
-    struct vmm_vfio *vfio = vmm_vfio_of(fn);
-
-    vfio->kernel->write(vfio->fd, &value, size, (off_t)(vfio->regions[bar].offset + offset));
+    vmm_vfio_region_write(vmm_vfio_of(fn), bar, offset, &value, size);
 }

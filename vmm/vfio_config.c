@@ -77,12 +77,12 @@ static int read_config(struct vmm_vfio *vfio, struct config_copy *copy, struct v
 int vmm_vfio_set_command(struct vmm_vfio *vfio, bool bus_master)
 {
     uint16_t command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
-    ssize_t done;
 
     command |= bus_master ? PCI_COMMAND_MASTER : 0;
-    done = vfio->kernel->write(vfio->fd, &command, sizeof(command),
-                               config_offset(vfio, PCI_REG_COMMAND));
-    return done == sizeof(command) ? 0 : -EIO;
+    return vmm_vfio_region_write(vfio, VFIO_PCI_CONFIG_REGION_INDEX, PCI_REG_COMMAND, &command,
+                                 sizeof(command))
+               ? 0
+               : -EIO;
 }
 
 static bool goes_through(const struct vmm_vfio *vfio, unsigned int offset, unsigned int size)
@@ -96,7 +96,7 @@ void vmm_vfio_config_read(struct vmm_pci_function *fn, unsigned int offset, unsi
     uint8_t bytes[4];
 
     if (!goes_through(vfio, offset, size) ||
-        vfio->kernel->read(vfio->fd, bytes, size, config_offset(vfio, offset)) != (ssize_t)size)
+        !vmm_vfio_region_read(vfio, VFIO_PCI_CONFIG_REGION_INDEX, offset, bytes, size))
         return;
     for (unsigned int i = 0; i < size; i++)
         if (vfio->through[offset + i])
@@ -110,7 +110,7 @@ void vmm_vfio_config_write(struct vmm_pci_function *fn, unsigned int offset, uns
 
     vmm_pci_pri_follow(fn);
     if (goes_through(vfio, offset, size))
-        vfio->kernel->write(vfio->fd, &value, size, config_offset(vfio, offset));
+        vmm_vfio_region_write(vfio, VFIO_PCI_CONFIG_REGION_INDEX, offset, &value, size);
 }
 
 static void let_through(struct vmm_vfio *vfio, unsigned int start, unsigned int end)

@@ -293,6 +293,8 @@ static enum vmm_vfio_mode wanted_mode(struct vmm_vfio *vfio)
 {
     struct vmm_pci_function *fn = &vfio->fn;
 
+    if (vfio->irqs.closed)
+        return VMM_VFIO_NONE;
     if (vmm_pci_msix_enabled(fn))
         return VMM_VFIO_MSIX;
     if (vmm_pci_msi_enabled(fn))
@@ -441,7 +443,11 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio)
     struct vmm *vm = vfio->fn.vm;
 
     vmm_irq_listener_remove(vm, &irqs->listener);
-    vmm_vfio_irqs_disable(vfio);
+    pthread_mutex_lock(&irqs->lock);
+    leave_mode(vfio);
+    irqs->closed = true;
+    irqs->count = 0;
+    pthread_mutex_unlock(&irqs->lock);
     vmm_loop_remove(vm->loop, irqs->error_watch);
     vmm_loop_remove(vm->loop, irqs->request_watch);
     irqs->error_watch = NULL;
@@ -450,5 +456,4 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio)
     close_event(&irqs->request_event);
     free(irqs->vectors);
     irqs->vectors = NULL;
-    irqs->count = 0;
 }

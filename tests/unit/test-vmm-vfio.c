@@ -6,6 +6,7 @@
 #include "irq.h"
 #include "machine.h"
 #include "pci_host.h"
+#include "pci_internal.h"
 #include "routes.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -646,16 +647,54 @@ static void the_machines_reset_reaches_the_device(void **state)
     assert_int_equal(kvm.slots, 3);
 }
 
-static void a_lost_device_ends_the_machine(void **state)
+static void is_gone(struct machine *machine)
+{
+    assert_int_equal(config(machine, 0, 4), 0xffffffff);
+    assert_int_equal(fake.mapped, 0);
+    assert_int_equal(kvm.slots, 0);
+    assert_int_equal(fake.irqfds, 0);
+    for (unsigned int i = VFIO_PCI_INTX_IRQ_INDEX; i <= VFIO_PCI_MSIX_IRQ_INDEX; i++)
+        assert_int_equal(fake.triggers[i].count, 0);
+    assert_int_equal(atomic_load(&machine->vm.stop), VMM_STOP_NONE);
+}
+
+static void a_device_that_the_host_wants_back_is_unplugged(void **state)
 {
     struct machine *machine = *state;
 
+    enable_msix(machine);
+    set_vector(machine, 0, 0x49, false);
     fake_vfio_signal(VFIO_PCI_REQ_IRQ_INDEX, 0);
-    for (int i = 0; i < 5000 && !atomic_load(&machine->vm.stop); i++)
+    for (int i = 0; i < 5000 && !vmm_pci_is_unplugged(&vfio->fn); i++)
         usleep(1000);
-    assert_int_equal(atomic_load(&machine->vm.stop), VMM_STOP_ERROR);
-    assert_string_equal(machine->vm.stop_error.message,
-                        "vfio test is wanted back by the host; the guest cannot go on with it");
+    pthread_mutex_lock(&machine->vm.plug_lock); /* until it is over */
+    pthread_mutex_unlock(&machine->vm.plug_lock);
+    is_gone(machine);
+}
+
+static void *read_on(void *opaque)
+{
+    struct machine *machine = opaque;
+    uint64_t base = bar0(machine);
+
+    while (machine_read(machine, base + 0x2f00, 4) != 0xffffffff)
+        machine_write(machine, base + 0x2f10, 4, 1);
+    return NULL;
+}
+
+static void vcpus_may_be_at_a_device_that_is_unplugged(void **state)
+{
+    struct machine *machine = *state;
+    struct viommu_error error;
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, read_on, machine), 0);
+    usleep(2000);
+    assert_int_equal(vmm_pci_unplug(&machine->vm, 0, SLOT << 3, &error), 0);
+    pthread_join(thread, NULL);
+    is_gone(machine);
+    assert_int_equal(vmm_vfio_bar_read(&vfio->fn, 0, 0x2f00, 4), UINT64_MAX);
+    assert_int_equal(vmm_pci_unplug(&machine->vm, 0, SLOT << 3, &error), -ENOENT);
 }
 
 /* ---- Devices that are none */
@@ -779,7 +818,8 @@ int main(void)
         TEST(a_function_level_reset_reaches_the_device),
         cmocka_unit_test(a_device_without_reset_goes_through_one_of_its_bus),
         TEST(the_machines_reset_reaches_the_device),
-        TEST(a_lost_device_ends_the_machine),
+        TEST(a_device_that_the_host_wants_back_is_unplugged),
+        TEST(vcpus_may_be_at_a_device_that_is_unplugged),
         cmocka_unit_test(what_is_no_device_is_refused),
         cmocka_unit_test(every_call_may_fail),
     };
