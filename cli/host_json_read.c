@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "abilities.h"
 #include "host_json.h"
+#include "text.h"
 #include "vmm.h"
 #include <ctype.h>
 #include <errno.h>
@@ -17,6 +18,13 @@ struct reader {
     char where[32];
     struct viommu_error *err;
 };
+
+/* A file comes from anywhere: what it says is shown as sysfs would be. */
+static void copy(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from ? from : "");
+    text_make_printable(to);
+}
 
 /* A string of an object; NULL, with the error filled, when it is missing or something else. */
 static const char *string_of(const struct reader *reader, const json_t *object, const char *key)
@@ -94,11 +102,11 @@ static int read_iommu(struct reader *reader, const json_t *object)
         return -EINVAL;
     if (!iommu)
         return vmm_fail(reader->err, ENOMEM, "no memory for host profile %s", reader->file);
-    if (host_find_iommu(reader->host, name))
+    copy(iommu->info.name, sizeof(iommu->info.name), name);
+    if (host_find_iommu(reader->host, iommu->info.name) != iommu)
         return vmm_fail(reader->err, EINVAL, "host profile %s: two IOMMUs are called %s",
-                        reader->file, name);
-    snprintf(iommu->info.name, sizeof(iommu->info.name), "%s", name);
-    snprintf(iommu->version, sizeof(iommu->version), "%s", version ? version : "");
+                        reader->file, iommu->info.name);
+    copy(iommu->version, sizeof(iommu->version), version);
     iommu->kind = kind_of(type);
     iommu->info.type = host_kinds[iommu->kind].type;
     iommu->info.quirks = quirks_of(json_object_get(object, "quirks"));
@@ -118,14 +126,14 @@ static int read_device(struct reader *reader, const json_t *object)
         return -EINVAL;
     if (!device)
         return vmm_fail(reader->err, ENOMEM, "no memory for host profile %s", reader->file);
-    snprintf(device->name, sizeof(device->name), "%s", name);
-    snprintf(device->iommu, sizeof(device->iommu), "%s", behind ? behind : "");
+    copy(device->name, sizeof(device->name), name);
+    copy(device->iommu, sizeof(device->iommu), behind);
     device->class_code = (unsigned int)strtoul(class_code, NULL, 16);
     iommu = host_find_iommu(reader->host, device->iommu);
     if (behind && !iommu)
         return vmm_fail(reader->err, EINVAL,
                         "host profile %s: %s is behind IOMMU %s, which is not among its iommus",
-                        reader->file, reader->where, behind);
+                        reader->file, reader->where, device->iommu);
     if (iommu && !host_is_bridge(device))
         iommu->devices++;
     return 0;
@@ -157,8 +165,8 @@ static int read_lack(struct reader *reader, const json_t *object)
     lack->kind = lack_kind_of(texts[0]);
     lack->nesting = !strcmp(texts[1], "nesting");
     lack->unsure = json_is_false(json_object_get(object, "certain"));
-    snprintf(lack->text, sizeof(lack->text), "%s", texts[2]);
-    snprintf(lack->remedy, sizeof(lack->remedy), "%s", texts[3]);
+    copy(lack->text, sizeof(lack->text), texts[2]);
+    copy(lack->remedy, sizeof(lack->remedy), texts[3]);
     return 0;
 }
 
@@ -188,7 +196,7 @@ static int read_members(struct reader *reader, const json_t *object)
     name = string_of(reader, object, "name");
     if (!name)
         return -EINVAL;
-    snprintf(reader->host->name, sizeof(reader->host->name), "%s", name);
+    copy(reader->host->name, sizeof(reader->host->name), name);
     ret = read_array(reader, object, "iommus", true, read_iommu);
     if (!ret)
         ret = read_array(reader, object, "devices", false, read_device);
@@ -229,6 +237,7 @@ int host_json_read(struct host *host, const char *file, struct viommu_error *err
     object = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
     if (!object && json_error_code(&error) == json_error_cannot_open_file)
         return vmm_fail(err, EACCES, "cannot read host profile %s: %s", file, strerror(errno));
+    text_make_printable(error.text);
     if (!object)
         return vmm_fail(err, EINVAL, "%s is no host profile: line %d of it is no JSON (%s)", file,
                         error.line, error.text);

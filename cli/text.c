@@ -20,6 +20,19 @@ void text_append(char *text, size_t size, const char *between, const char *forma
     va_end(arguments);
 }
 
+bool text_is_printable(char byte)
+{
+    return (byte >= ' ' && byte <= '~') || byte == '\n' || byte == '\t';
+}
+
+void text_make_printable(char *text)
+{
+    for (; *text; text++) {
+        if (!text_is_printable(*text))
+            *text = '?';
+    }
+}
+
 /* How much of the text goes on a line: up to the last blank that fits, or one long word. */
 static size_t line_length(const char *text, size_t room)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tree.h"
+#include "text.h"
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -25,20 +26,6 @@ const char *tree_path(struct tree *tree, const char *format, ...)
     return tree->path;
 }
 
-/* Nothing that a terminal obeys, or JSON refuses. */
-static bool is_printable(char byte)
-{
-    return (byte >= ' ' && byte <= '~') || byte == '\n' || byte == '\t';
-}
-
-static void make_printable(char *text)
-{
-    for (; *text; text++) {
-        if (!is_printable(*text))
-            *text = '?';
-    }
-}
-
 static int read_file(const char *path, char *text, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -58,7 +45,7 @@ static int read_file(const char *path, char *text, size_t size)
     while (length && isspace((unsigned char)text[length - 1]))
         length--;
     text[length] = '\0';
-    make_printable(text);
+    text_make_printable(text);
     return (int)length;
 }
 
@@ -76,7 +63,7 @@ int tree_target(const char *path, char *target, size_t size)
     ssize_t length = readlink(path, target, size - 1);
 
     target[length < 0 ? 0 : length] = '\0';
-    make_printable(target);
+    text_make_printable(target);
     return length < 0 ? -errno : 0;
 }
 
@@ -103,7 +90,7 @@ bool tree_usable(const char *path)
 static int visible(const struct dirent *entry)
 {
     for (const char *at = entry->d_name; *at; at++) {
-        if (!is_printable(*at))
+        if (!text_is_printable(*at))
             return 0;
     }
     return entry->d_name[0] != '.';

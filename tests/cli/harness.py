@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the tests of the viommu command share: running it, and complaining."""
 import os
+import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +60,28 @@ def without_privileges():
     setpriv = shutil.which("setpriv")
     capabilities = "-dac_override,-dac_read_search"
     return [setpriv, f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"] if setpriv else None
+
+
+def names_in(value):
+    """The names of all members, but of what is derived from registers."""
+    if isinstance(value, list):
+        return {name for member in value for name in names_in(member)}
+    if not isinstance(value, dict):
+        return set()
+    inner = [names_in(member) for name, member in value.items() if name != "abilities"]
+    return set(value).union(*inner)
+
+
+def check_documented(result, least):
+    """docs/host-profile.md names each member of this JSON, of which there are so many names at least."""
+    schema = (pathlib.Path(__file__).parents[2] / "docs/host-profile.md").read_text()
+    names = sorted(names_in(result))
+    missing = [name for name in names if not re.search(rf"[`.]{name}[`.[]", schema)]
+    what = f"docs/host-profile.md describes each member of {result['schema']}"
+    if missing or len(names) < least:
+        complain(what, f"it lacks {missing} of {len(names)} names")
+    else:
+        passed(what)
 
 
 def report():
