@@ -4,6 +4,7 @@
  * on the host fails, or does without; the state is as it was; and the same call works afterwards.
  */
 #include "iommufd-rig.h"
+#include "no-memory.h"
 
 #include <viommu/assign.h>
 
@@ -240,6 +241,105 @@ static void test_each_call_fails(void **state)
     free(memory);
 }
 
+/* False: the step makes less than n allocations. */
+static bool starve_nth(struct iommufd_rig *rig, const struct step *step, int n)
+{
+    struct fake_census before = fake_census(&rig->kernel);
+    bool starved;
+    int ret;
+
+    no_memory_after(n);
+    ret = step->make(rig);
+    starved = no_memory_failed();
+    if (ret) {
+        assert_true(starved);
+        assert_int_equal(ret, -ENOMEM);
+        assert_non_null(strstr(rig->error.message, "No memory"));
+        assert_census(&rig->kernel, &before);
+        assert_int_equal(step->make(rig), 0);
+    }
+    if (step->undo)
+        step->undo(rig);
+    assert_census(&rig->kernel, &before);
+    return starved;
+}
+
+static void test_no_memory(void **state)
+{
+    struct viommu_host *host;
+    struct iommufd_rig rig;
+    int tried = 0, ret = -1;
+
+    (void)state;
+    memory = unit_pages(2);
+    stage(&rig);
+    for (size_t i = 0; i < COUNT(steps); i++) {
+        for (int n = 0; starve_nth(&rig, &steps[i], n); n++)
+            tried++;
+    }
+    assert_true(tried > 8);
+    for (int n = 0; ret; n++) {
+        struct fake_census before = fake_census(&rig.kernel);
+
+        no_memory_after(n);
+        ret = iommufd_create(&host, &rig.kernel.sys, rig.kernel.root, NULL, &rig.error);
+        assert_int_equal(ret, no_memory_failed() ? -ENOMEM : 0);
+        if (!ret)
+            viommu_host_destroy(host);
+        assert_census(&rig.kernel, &before);
+    }
+    no_memory_after(0);
+    assert_int_equal(viommu_iommufd_add_device(rig.host, "nic", 5, &rig.error), -ENOMEM);
+    no_memory_after(0);
+    assert_int_equal(viommu_iommufd_add_file(rig.host, memory + PAGE, PAGE, 7, 0, &rig.error),
+                     -ENOMEM);
+    assert_true(no_memory_failed());
+    rig_end(&rig);
+    free(memory);
+}
+
+/* Page requests whose reading fails are still there. */
+static void test_reading_fails(void **state)
+{
+    struct viommu_host_page_response response = {.cookie = 1};
+    struct viommu_host_page_request got[4];
+    struct iommufd_rig rig;
+    size_t count = 2;
+
+    (void)state;
+    rig_host(&rig, LINUX_7_3);
+    rig_bind(&rig);
+    rig_parent(&rig);
+    assert_int_equal(queue_make(&rig), 0);
+    fake_page_request(&rig.kernel, made, 1, 4);
+    for (unsigned long n = 1; n <= 3; n++) { /* poll, read, read of the large group */
+        count = 2;
+        rig.kernel.fail_call = rig.kernel.calls + n;
+        rig.kernel.fail_errno = EIO;
+        assert_int_equal(viommu_host_fault_queue_read(rig.host, made, got, &count, &rig.error),
+                         -EIO);
+        assert_int_equal(count, 0);
+        assert_says(&rig, "cannot be read");
+    }
+    /* That what is kept is not polled for is no failure. */
+    count = 2;
+    rig.kernel.fail_call = rig.kernel.calls + 4;
+    assert_int_equal(viommu_host_fault_queue_read(rig.host, made, got, &count, &rig.error), 0);
+    assert_int_equal(count, 2);
+    rig.kernel.fail_call = rig.kernel.calls + 1;
+    assert_int_equal(viommu_host_fault_queue_respond(rig.host, made, &response, &rig.error), -EIO);
+    assert_says(&rig, "takes no answer");
+    assert_int_equal(viommu_host_fault_queue_respond(rig.host, made, &response, &rig.error), 0);
+
+    /* A HWPT that is not made does not use the queue. */
+    rig.kernel.fail_call = rig.kernel.calls + 1;
+    rig.kernel.fail_errno = EADDRINUSE;
+    assert_int_equal(rig_nest(&rig, VIOMMU_HOST_HWPT_FAULT_QUEUE, made, &rig.nested), -EADDRINUSE);
+    assert_says(&rig, "memory end lower");
+    object_undo(&rig);
+    rig_end(&rig);
+}
+
 /* A fault queue whose end fails half-way can be ended again, and takes nothing with it. */
 static void test_queue_end_fails(void **state)
 {
@@ -306,6 +406,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_call_fails),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_reading_fails),
         cmocka_unit_test(test_queue_end_fails),
         cmocka_unit_test(test_passed_in_and_not_described),
         cmocka_unit_test(test_end_of_everything),

@@ -6,6 +6,7 @@
 #include "fake-iommufd.h"
 #include "host/host.h"
 #include "host/type1/uapi.h"
+#include "no-memory.h"
 
 #define PAGE  UINT64_C(4096)
 #define NONE  VIOMMU_PASID_NONE
@@ -488,9 +489,25 @@ static int ranges_make(struct rig *rig)
     return viommu_host_ioas_iova_ranges(rig->host, rig->ioas[0], ranges, &count, &rig->error);
 }
 
+static int ioas_make(struct rig *rig)
+{
+    return viommu_host_ioas_alloc(rig->host, &rig->made, &rig->error);
+}
+
+static int hwpt_make(struct rig *rig)
+{
+    return hwpt_alloc(rig, rig->ioas[0], 0, &rig->made);
+}
+
+static void object_undo(struct rig *rig)
+{
+    assert_int_equal(viommu_host_destroy_object(rig->host, rig->made, &rig->error), 0);
+}
+
 static const struct step steps[] = {
-    {bind_make, bind_undo},     {map_make, map_undo},       {unmap_make, unmap_undo},
-    {attach_make, attach_undo}, {detach_make, attach_undo}, {ranges_make, NULL},
+    {ioas_make, object_undo},   {hwpt_make, object_undo}, {bind_make, bind_undo},
+    {map_make, map_undo},       {unmap_make, unmap_undo}, {attach_make, attach_undo},
+    {detach_make, attach_undo}, {ranges_make, NULL},
 };
 
 static bool fail_nth(struct rig *rig, const struct step *step, unsigned long n)
@@ -536,6 +553,53 @@ static void test_each_call_fails(void **state)
     assert_true(tried > 100);
 }
 
+/* False: the step makes less than n allocations. */
+static bool starve_nth(struct rig *rig, const struct step *step, int n)
+{
+    struct fake_census before = fake_census(&rig->kernel);
+    bool starved;
+    int ret;
+
+    no_memory_after(n);
+    ret = step->make(rig);
+    starved = no_memory_failed();
+    if (ret) {
+        assert_true(starved);
+        assert_int_equal(ret, -ENOMEM);
+        assert_non_null(strstr(rig->error.message, "No memory"));
+        assert_census(&rig->kernel, &before);
+        assert_int_equal(step->make(rig), 0);
+    }
+    if (step->undo)
+        step->undo(rig);
+    assert_census(&rig->kernel, &before);
+    return starved;
+}
+
+static void test_no_memory(void **state)
+{
+    struct viommu_host *host;
+    struct rig rig;
+    int tried = 0, ret = -1;
+
+    (void)state;
+    rig_begin(&rig);
+    attach_undo(&rig);
+    for (size_t i = 0; i < COUNT(steps); i++) {
+        for (int n = 0; starve_nth(&rig, &steps[i], n); n++)
+            tried++;
+    }
+    assert_true(tried >= 5);
+    for (int n = 0; ret; n++) {
+        no_memory_after(n);
+        ret = type1_create(&host, &rig.kernel.sys, rig.kernel.root, NULL, &rig.error);
+        assert_int_equal(ret, no_memory_failed() ? -ENOMEM : 0);
+        if (!ret)
+            viommu_host_destroy(host);
+    }
+    rig_end(&rig);
+}
+
 static void test_other_host(void **state)
 {
     const struct viommu_host_ops none = {.size = sizeof(none)};
@@ -555,7 +619,8 @@ int main(void)
         cmocka_unit_test(test_unsupported),     cmocka_unit_test(test_limits),
         cmocka_unit_test(test_ranges),          cmocka_unit_test(test_group_of_two),
         cmocka_unit_test(test_two_groups),      cmocka_unit_test(test_stuck),
-        cmocka_unit_test(test_each_call_fails), cmocka_unit_test(test_other_host),
+        cmocka_unit_test(test_each_call_fails), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_other_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

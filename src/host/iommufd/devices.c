@@ -85,39 +85,58 @@ static int open_path(struct iommufd_host *host, const char *name, const char *pa
     return descriptor < 0 ? open_failed(name, path, descriptor, error) : descriptor;
 }
 
-static int open_address(struct iommufd_host *host, const char *name, struct viommu_error *error)
+static int open_address(struct iommufd_host *host, const char *name, struct host_pci_device *pci,
+                        struct viommu_error *error)
 {
-    struct host_pci_device pci;
     char path[64];
-    int ret = host_pci_find(&host->sys, host->sysfs, name, &pci, error);
+    int ret = host_pci_find(&host->sys, host->sysfs, name, pci, error);
 
     if (!ret)
-        ret = host_pci_check_usable(&pci, error);
+        ret = host_pci_check_usable(pci, error);
     if (ret)
         return ret;
-    if (!pci.vfio[0])
+    if (!pci->vfio[0])
         return error_set(error, -ENODEV,
                          "Device %s has driver %s, but no VFIO character device: this kernel lacks "
                          "CONFIG_VFIO_DEVICE_CDEV (Linux 6.6); use the host type1",
-                         name, pci.driver);
-    snprintf(path, sizeof(path), "/dev/vfio/devices/%s", pci.vfio);
+                         name, pci->driver);
+    snprintf(path, sizeof(path), "/dev/vfio/devices/%s", pci->vfio);
     return open_path(host, name, path, error);
+}
+
+/* What sysfs tells of a descriptor whose device was not named by its address. */
+static void identify(struct iommufd_host *host, int descriptor, struct host_pci_device *pci)
+{
+    char address[HOST_PCI_ADDRESS_SIZE];
+
+    host_pci_address_of(&host->sys, host->sysfs, descriptor, address);
+    if (!address[0] || host_pci_find(&host->sys, host->sysfs, address, pci, NULL))
+        *pci = (struct host_pci_device){.address = ""};
+}
+
+static void take_identity(struct iommufd_device *device, const struct host_pci_device *pci)
+{
+    memcpy(device->address, pci->address, sizeof(device->address));
+    memcpy(device->iommu, pci->iommu, sizeof(device->iommu));
 }
 
 /* By path, or by PCI address. */
 static int open_device(struct iommufd_host *host, const char *name, struct iommufd_device **out,
                        struct viommu_error *error)
 {
+    struct host_pci_device pci = {.address = ""};
     int descriptor =
-        name[0] == '/' ? open_path(host, name, name, error) : open_address(host, name, error);
+        name[0] == '/' ? open_path(host, name, name, error) : open_address(host, name, &pci, error);
 
     if (descriptor < 0)
         return descriptor;
     *out = device_new(name, descriptor, error);
-    if (*out)
-        return 0;
-    host->sys.close(host->sys.opaque, descriptor);
-    return -ENOMEM;
+    if (!*out) {
+        host->sys.close(host->sys.opaque, descriptor);
+        return -ENOMEM;
+    }
+    take_identity(*out, &pci);
+    return 0;
 }
 
 /* Binding */
@@ -173,15 +192,6 @@ static int bind_failed(struct iommufd_host *host, const struct iommufd_device *d
     }
 }
 
-static void identify(struct iommufd_host *host, struct iommufd_device *device)
-{
-    struct host_pci_device pci;
-
-    host_pci_address_of(&host->sys, host->sysfs, device->descriptor, device->address);
-    if (device->address[0] && !host_pci_find(&host->sys, host->sysfs, device->address, &pci, NULL))
-        memcpy(device->iommu, pci.iommu, sizeof(device->iommu));
-}
-
 /*
  * Bind, and read what its IOMMU can do. When the second fails only closing unbinds it, so one that
  * was passed in stays bound, attached to nothing, and another try does only the second.
@@ -190,10 +200,14 @@ static int bind_device(struct iommufd_host *host, struct iommufd_device *device,
                        struct viommu_error *error)
 {
     struct uapi_vfio_bind bind = {.argsz = sizeof(bind), .iommufd = host->descriptor};
+    struct host_pci_device pci;
     int ret;
 
+    if (!device->address[0]) {
+        identify(host, device->descriptor, &pci);
+        take_identity(device, &pci);
+    }
     if (!device->kernel_bound) {
-        identify(host, device);
         ret = host->sys.ioctl(host->sys.opaque, device->descriptor, UAPI_VFIO_BIND_IOMMUFD, &bind);
         if (ret < 0)
             return bind_failed(host, device, ret, error);
