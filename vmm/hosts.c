@@ -125,6 +125,8 @@ static int create_iommufd(struct vmm *vm, const char *text, const struct viommu_
         options.log = *log;
         ret = viommu_iommufd_create(&vm->host, &options, err);
     }
+    if (!ret && vm->ram.file > 0)
+        ret = viommu_iommufd_add_file(vm->host, vm->ram.host, vm->ram.size, vm->ram.file, 0, err);
     vmm_keys_free(keys);
     return ret;
 }

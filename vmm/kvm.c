@@ -149,13 +149,29 @@ void vmm_kvm_unmap(struct vmm *vm, int slot)
     atomic_fetch_and(&vm->slots, ~(UINT64_C(1) << slot));
 }
 
+/* RAM that devices of the host map is a file, so that it can be mapped for them as one. */
+static void *map_ram(struct vmm *vm)
+{
+    struct vmm_ram *ram = &vm->ram;
+    uint64_t size = vm->options->memory;
+
+    if (vm->options->host && !strncmp(vm->options->host, "iommufd", strlen("iommufd")))
+        ram->file = memfd_create("guest RAM", MFD_CLOEXEC);
+    if (ram->file > 0 && ftruncate(ram->file, (off_t)size)) {
+        close(ram->file);
+        ram->file = 0;
+    }
+    if (ram->file > 0)
+        return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, ram->file, 0);
+    return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                0);
+}
+
 static int kvm_create_ram(struct vmm *vm, struct viommu_error *err)
 {
     struct vmm_ram *ram = &vm->ram;
-    void *host;
+    void *host = map_ram(vm);
 
-    host = mmap(NULL, vm->options->memory, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (host == MAP_FAILED)
         return vmm_fail(err, errno, "cannot reserve %llu MiB for the guest's RAM: %s",
                         (unsigned long long)(vm->options->memory >> 20), strerror(errno));
@@ -194,7 +210,10 @@ void vmm_kvm_destroy(struct vmm *vm)
         close(vm->kvm_fd);
     if (vm->ram.host)
         munmap(vm->ram.host, vm->ram.size);
+    if (vm->ram.file > 0)
+        close(vm->ram.file);
     vm->ram.host = NULL;
+    vm->ram.file = 0;
     vm->vm_fd = -1;
     vm->kvm_fd = -1;
 }

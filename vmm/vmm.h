@@ -97,6 +97,7 @@ struct vmm_ram {
     uint8_t *host;
     uint64_t size;     /* all of it */
     uint64_t low_size; /* at guest address 0; the rest lies at VMM_HIGH_RAM_BASE */
+    int file;          /* > 0: a memfd that all of it is a mapping of */
 };
 
 struct vmm_vcpu {
