@@ -6,7 +6,7 @@
  *   nest_devices.c  devices coming and going, and their faults
  *   nest_memory.c   guest memory coming and going
  *   bind.c          one table entry -> what the device is attached to
- *   shadow.c        a guest's second-stage table, mirrored into an IOAS
+ *   shadow.c        a guest's second-stage table, mirrored into an IOAS (shadow.h)
  *
  * A guest that nests itself has both: its second-stage table is mirrored, and its first-stage table
  * nested on the mirror instead of on the table of guest memory.
