@@ -277,8 +277,10 @@ void assigned_piotlb(struct assigned *assigned, unsigned int granularity, uint16
            granularity == PIOTLB_PAGES ? address | mask : 0);
 }
 
-static void put(struct machine *machine, uint64_t *tail, uint64_t qw0, uint64_t qw1)
+void assigned_put(struct assigned *assigned, uint64_t *tail, uint64_t qw0, uint64_t qw1)
 {
+    struct machine *machine = &assigned->guest.machine;
+
     store64(machine, ASSIGNED_QUEUE + *tail, qw0);
     store64(machine, ASSIGNED_QUEUE + *tail + 8, qw1);
     store64(machine, ASSIGNED_QUEUE + *tail + 16, 0);
@@ -292,8 +294,9 @@ void assigned_batch(struct assigned *assigned, unsigned int count, uint64_t iova
     uint64_t tail = read64(machine, VTD_IQT);
 
     for (unsigned int i = 0; i < count; i++)
-        put(machine, &tail, 6 | PIOTLB_PAGES << 4 | GUEST_DOMAIN << 16, iova + i * 0x1000);
-    put(machine, &tail, 5 | 2 << 4 | UINT64_C(0x77770000) << 32, ASSIGNED_STATUS);
+        assigned_put(assigned, &tail, 6 | PIOTLB_PAGES << 4 | GUEST_DOMAIN << 16,
+                     iova + i * 0x1000);
+    assigned_put(assigned, &tail, 5 | 2 << 4 | UINT64_C(0x77770000) << 32, ASSIGNED_STATUS);
     write64(machine, VTD_IQT, tail);
     assert_int_equal(load32(machine, ASSIGNED_STATUS), 0x77770000);
 }

@@ -87,6 +87,8 @@ void assigned_iotlb(struct assigned *assigned, unsigned int granularity, uint16_
 void assigned_piotlb(struct assigned *assigned, unsigned int granularity, uint16_t domain,
                      uint32_t pasid, uint64_t address, unsigned int mask);
 void assigned_wait(struct assigned *assigned);
+/* A descriptor at the tail that shall be written. */
+void assigned_put(struct assigned *assigned, uint64_t *tail, uint64_t qw0, uint64_t qw1);
 /* `count` pages from GUEST_IOVA on in PASID 0 of GUEST_DOMAIN and a wait, by one write of the tail.
  */
 void assigned_batch(struct assigned *assigned, unsigned int count, uint64_t iova);

@@ -41,6 +41,27 @@ static void from_shadowed(struct assigned *assigned)
     assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
 }
 
+/* GUEST_IOVA in the middle of an area. */
+static void from_area(struct assigned *assigned)
+{
+    uint64_t root = assigned_start_shadowed(assigned, "");
+
+    for (uint64_t i = 1; i < 4; i++) {
+        guest_map(&assigned->guest, root, 4, GUEST_IOVA - i * 0x1000, 1,
+                  (PAGE_A - i * 0x1000) | SS_RW, SS_RW);
+        guest_map(&assigned->guest, root, 4, GUEST_IOVA + i * 0x1000, 1,
+                  (PAGE_A + i * 0x1000) | SS_RW, SS_RW);
+    }
+    assigned_context(assigned, CONTEXT_DEVICE, 0, 0, 0);
+    guest_legacy(&assigned->guest, 0, 0, 2, 0);
+    assigned_context(assigned, CONTEXT_DEVICE, 0, 0, 0);
+    guest_legacy(&assigned->guest, 0, 0, 2, root);
+    assigned_context(assigned, CONTEXT_DEVICE, 0, 0, 0);
+    assigned_wait(assigned);
+    assigned_clear_faults(assigned);
+    assigned_arrives(assigned, 0, GUEST_IOVA, PAGE_A);
+}
+
 static void from_twice_nested(struct assigned *assigned)
 {
     uint64_t first, second;
@@ -166,6 +187,7 @@ static const struct path paths[] = {
     {"a twice nested device is unplugged", from_twice_nested, unplug, NULL, NULL},
     {"a second-stage table is bound", from_shadowed, rebind_legacy, at_b, flush_tables},
     {"a shadowed page changes", from_shadowed, change_shadowed_page, at_b, flush_tables},
+    {"a shadowed area is cut", from_area, change_shadowed_page, at_b, flush_tables},
     {"a shadowed device is unplugged", from_shadowed, unplug, NULL, NULL},
 };
 

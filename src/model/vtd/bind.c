@@ -213,16 +213,20 @@ static int alloc_nested(const struct vtd_assigned *assigned, const struct vtd_en
  * Make what a wish needs, from the bottom: the table of guest memory or a mirror of the guest's
  * second stage, and what is nested on it. *hwpt is what to attach to.
  */
-static int target_make(struct vtd_assigned *assigned, const struct nest_wish *wish,
+static int target_make(const struct nest_binding *binding, const struct nest_wish *wish,
                        struct nest_target *target, uint32_t *hwpt, struct viommu_error *error)
 {
+    struct vtd_assigned *assigned = binding->assigned;
     int ret = 0;
 
     *target = (struct nest_target){.state = wish->state};
     *hwpt = viommu_host_device_parent_hwpt(assigned->device);
     if (wish->state == NEST_SHADOWED ||
         (wish->state == NEST_BOUND && wish->entry.pgtt == VTD_PGTT_NESTED)) {
-        ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, wish->exact, error);
+        if (wish->copy)
+            ret = vtd_shadow_copy(&target->shadow, binding->target.shadow, wish->copy, error);
+        else
+            ret = vtd_shadow_create(&target->shadow, assigned, &wish->entry, error);
         if (ret)
             return ret;
         *hwpt = vtd_shadow_hwpt(target->shadow);
@@ -391,7 +395,7 @@ static int bind_once(struct nest_binding *binding, const struct nest_wish *wish,
     /* Guest physical addresses again, translation being off: that is the way back, and is done. */
     if (wish->by_entry && !nest_work(assigned->vtd, NEST_WORK_BIND))
         return nest_work_exceeded(error);
-    ret = target_make(assigned, wish, &target, &hwpt, error);
+    ret = target_make(binding, wish, &target, &hwpt, error);
     if (ret)
         return ret;
     ret = viommu_host_device_attach(assigned->device, binding->pasid, hwpt, error);
@@ -525,43 +529,48 @@ static int flush_nested(struct nest_binding *binding, struct viommu_error *error
     return ret;
 }
 
-/* To a new mirror of the same table, in which nothing need be cut. */
-static int move_to_exact(struct nest_binding *binding, struct viommu_error *error)
+static int sync_ranges(const struct nest_binding *binding, const struct nest_pending *ranges,
+                       bool may_disturb, struct viommu_error *error)
+{
+    int ret = 0;
+
+    for (unsigned int i = 0; i < ranges->count && !ret; i++)
+        ret = vtd_shadow_sync(binding->target.shadow, ranges->entries[i].addr,
+                              ranges->entries[i].npages << 12, may_disturb, error);
+    return ret;
+}
+
+static int move_to_copy(struct nest_binding *binding, const struct nest_pending *ranges,
+                        struct viommu_error *error)
 {
     const struct nest_wish wish = {
-        .state = binding->target.state, .by_entry = true, .exact = true, .entry = binding->entry};
+        .state = binding->target.state, .by_entry = true, .copy = ranges, .entry = binding->entry};
 
     return try_bind(binding, &wish, error);
 }
 
-/* When there is no room for a second mirror, pages beside those that changed are missed shortly. */
-static int sync_shadow(struct nest_binding *binding, uint64_t address, uint64_t length,
-                       struct viommu_error *error)
-{
-    int ret = vtd_shadow_sync(binding->target.shadow, address, length, false, error);
-
-    if (ret != -ESTALE || !move_to_exact(binding, error))
-        return ret == -ESTALE ? 0 : ret;
-    return vtd_shadow_sync(binding->target.shadow, address, length, true, error);
-}
-
-/* Moving to another mirror leaves nothing pending, for neither stage. */
+/*
+ * Moving to another mirror leaves nothing pending, for neither stage. When there is no room for a
+ * second mirror, what stays mapped beside what changed is missed shortly.
+ */
 static int flush_shadow(struct nest_binding *binding, struct viommu_error *error)
 {
-    struct nest_pending *pending = &binding->second;
-    int ret = 0;
+    struct nest_pending ranges;
+    int ret;
 
-    if (!pending->count)
+    if (!binding->second.count)
         return 0;
-    if (pending->everything)
-        return sync_shadow(binding, 0, 0, error);
-    for (unsigned int i = 0; i < pending->count && !ret; i++) {
-        uint64_t address = pending->entries[i].addr, length = pending->entries[i].npages << 12;
-
-        ret = sync_shadow(binding, address, length, error);
-        if (!ret && binding->target.state == NEST_SHADOWED)
+    ranges = binding->second;
+    ret = sync_ranges(binding, &ranges, false, error);
+    if (ret == -ESTALE && move_to_copy(binding, &ranges, error))
+        ret = sync_ranges(binding, &ranges, true, error);
+    else if (ret == -ESTALE)
+        ret = 0;
+    for (unsigned int i = 0; i < ranges.count && !ret; i++) {
+        if (binding->target.state == NEST_SHADOWED)
             vtd_sanitize_shadowed(binding->assigned->vtd, binding->assigned->requester_id,
-                                  binding->pasid, address, length);
+                                  binding->pasid, ranges.entries[i].addr,
+                                  ranges.entries[i].npages << 12);
     }
     return ret;
 }

@@ -126,8 +126,8 @@ int nest_work_exceeded(struct viommu_error *error);
 struct nest_wish {
     enum nest_state state;
     bool by_entry;
-    bool exact;          /* of a mirror: every leaf can be unmapped on its own */
-    const char *refusal; /* state is BLOCKED although the entry is valid: why */
+    const struct nest_pending *copy; /* the mirror in force with these ranges renewed; or NULL */
+    const char *refusal;             /* state is BLOCKED although the entry is valid: why */
     struct vtd_entry entry;
 };
 
@@ -186,19 +186,19 @@ void nest_requests_suspend(struct vtd_assigned *assigned, bool suspended);
 void nest_requests_forget(struct vtd_assigned *assigned, uint32_t pasid);
 
 /* shadow.c */
-/*
- * exact: every leaf can be unmapped on its own, at the cost of a host call for each. The mirror for
- * an entry that nests is a nesting parent.
- */
+/* The mirror for an entry that nests is a nesting parent. */
 int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
-                      const struct vtd_entry *entry, bool exact, struct viommu_error *error);
+                      const struct vtd_entry *entry, struct viommu_error *error);
+/* A second mirror of the same table, of which only these ranges are read anew. */
+int vtd_shadow_copy(struct vtd_shadow **out, const struct vtd_shadow *old,
+                    const struct nest_pending *ranges, struct viommu_error *error);
 uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);
 /*
  * Bring [address, address + length) up to the guest's table; length 0: all of it. -ESTALE: nothing
- * was changed, as that would unmap for a moment what stays mapped, and may_cut is false. After
+ * was changed, as that would unmap for a moment what stays mapped, and may_disturb is false. After
  * another failure the shadow must not be used any more.
  */
-int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_cut,
+int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_disturb,
                     struct viommu_error *error);
 bool vtd_shadow_maps(const struct vtd_shadow *shadow, uint64_t address);
 /* Not attached any more. */

@@ -5,8 +5,8 @@
  * Leaves that adjoin in both IOVA and memory are one area of the IOAS. Areas never grow over what
  * an earlier invalidation made, and therefore usually are what the guest mapped in one go and
  * unmaps in one go. But an area can only be unmapped as a whole: when an invalidation would cut
- * one, bind.c moves the device to a new mirror that is `exact`, so that DMA to the part that stays
- * never misses.
+ * one, or map it to something else, bind.c moves the device to a copy of the mirror in which that
+ * is done, so that DMA to what stays mapped never misses.
  */
 #include <errno.h>
 #include <search.h>
@@ -44,15 +44,18 @@ static int unmap_area(struct vtd_shadow *shadow, const struct area *area,
                       struct viommu_error *error)
 {
     struct viommu_host *host = viommu_host_device_host(shadow->assigned->device);
-    int ret = charge(shadow, area, error);
+    int ret;
 
+    if (shadow->planned)
+        return 0;
+    ret = charge(shadow, area, error);
     if (ret)
         return ret;
     vtd_count(shadow->assigned->vtd, shadow_unmaps);
     return viommu_host_ioas_unmap(host, shadow->ioas, area->iova, area->length, NULL, error);
 }
 
-/* Remember an area that is mapped. */
+/* Remember an area that is mapped, or planned. */
 static int keep_area(struct vtd_shadow *shadow, const struct area *area, struct viommu_error *error)
 {
     struct area *node = malloc(sizeof(*node));
@@ -65,18 +68,26 @@ static int keep_area(struct vtd_shadow *shadow, const struct area *area, struct 
     return 0;
 }
 
-static int map_area(struct vtd_shadow *shadow, const struct area *area, struct viommu_error *error)
+static int call_map(struct vtd_shadow *shadow, const struct area *area, struct viommu_error *error)
 {
     struct viommu_host *host = viommu_host_device_host(shadow->assigned->device);
     int ret = charge(shadow, area, error);
 
     if (ret)
         return ret;
+    vtd_count(shadow->assigned->vtd, shadow_maps);
+    return viommu_host_ioas_map(host, shadow->ioas, area->iova, area->host, area->length,
+                                area->flags, error);
+}
+
+static int map_area(struct vtd_shadow *shadow, const struct area *area, struct viommu_error *error)
+{
+    int ret = 0;
+
     if (shadow->assigned->vtd->nest->areas >= NEST_AREAS_MAX)
         return shadow_too_many_areas(error);
-    vtd_count(shadow->assigned->vtd, shadow_maps);
-    ret = viommu_host_ioas_map(host, shadow->ioas, area->iova, area->host, area->length,
-                               area->flags, error);
+    if (!shadow->planned)
+        ret = call_map(shadow, area, error);
     return ret ? ret : keep_area(shadow, area, error);
 }
 
@@ -143,54 +154,14 @@ static int take_areas(struct vtd_shadow *shadow, const struct scan *scan, struct
     return 0;
 }
 
-/* Whether the table still maps all of an area as it is; *at is where to begin in what was found. */
-static bool unchanged(const struct area *area, const struct area_list *found, size_t *at)
-{
-    uint64_t iova = area->iova;
-
-    while (*at < found->count && area_end(&found->areas[*at]) <= iova)
-        ++*at;
-    for (size_t i = *at; i < found->count && iova < area_end(area); i++) {
-        const struct area *now = &found->areas[i];
-
-        if (now->iova > iova || now->flags != area->flags ||
-            now->host + (iova - now->iova) != area->host + (iova - area->iova))
-            return false;
-        iova = area_end(now);
-    }
-    return iova >= area_end(area);
-}
-
-static bool same_place(const struct area *a, const struct area *b)
-{
-    return a->flags == b->flags && (uintptr_t)a->host - a->iova == (uintptr_t)b->host - b->iova;
-}
-
-/* Whether a part of an area stays as it is while another does not. */
-static bool cuts(const struct area_list *taken, const struct area_list *found)
-{
-    size_t at = 0;
-
-    for (size_t i = 0; i < taken->count; i++) {
-        const struct area *area = &taken->areas[i];
-
-        if (unchanged(area, found, &at))
-            continue;
-        for (size_t j = at; j < found->count && found->areas[j].iova < area_end(area); j++)
-            if (same_place(&found->areas[j], area))
-                return true;
-    }
-    return false;
-}
-
-static int put_back(struct vtd_shadow *shadow, const struct area_list *taken,
-                    struct viommu_error *error)
+static int put_back(struct vtd_shadow *shadow, struct area_list *taken, struct viommu_error *error)
 {
     int ret = 0;
 
     for (size_t i = 0; i < taken->count && !ret; i++)
         ret = keep_area(shadow, &taken->areas[i], error);
-    return ret ? ret : -ESTALE;
+    taken->count = 0;
+    return ret;
 }
 
 /* Unmap what changed; what did not stays in `taken`. */
@@ -201,7 +172,7 @@ static int unmap_changed(struct vtd_shadow *shadow, struct area_list *taken,
     int ret = 0;
 
     for (size_t i = 0; i < taken->count && !ret; i++) {
-        if (unchanged(&taken->areas[i], found, &at))
+        if (shadow_unchanged(&taken->areas[i], found, &at))
             taken->areas[kept++] = taken->areas[i];
         else
             ret = unmap_area(shadow, &taken->areas[i], error);
@@ -250,7 +221,48 @@ static uint64_t last_iova(const struct vtd_shadow *shadow)
     return low_bits(12 + 9 * shadow->entry.second_levels);
 }
 
-int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_cut,
+/* What is mapped in a range, and what the table maps there now. */
+static int look(struct scan *scan, struct area_list *taken, struct viommu_error *error)
+{
+    int ret = scan_whole(scan, error);
+
+    return ret ? ret : take_areas(scan->shadow, scan, taken, error);
+}
+
+/* Not now: everything as it was, -ESTALE. */
+static int leave(struct vtd_shadow *shadow, struct area_list *taken, const struct area_list *found,
+                 struct viommu_error *error)
+{
+    int ret;
+
+    if (shadow_note_holes(shadow, taken, found))
+        shadow_learn_holes(shadow);
+    ret = put_back(shadow, taken, error);
+    return ret ? ret : -ESTALE;
+}
+
+/* The lists are the caller's to free. */
+static int sync_range(struct scan *scan, struct area_list *taken, bool may_disturb,
+                      struct viommu_error *error)
+{
+    struct vtd_shadow *shadow = scan->shadow;
+    int ret = look(scan, taken, error);
+
+    if (ret)
+        return ret;
+    if (!may_disturb && shadow_disturbs(taken, scan->list))
+        return leave(shadow, taken, scan->list, error);
+    if (shadow_note_holes(shadow, taken, scan->list)) { /* once more, split near them */
+        ret = put_back(shadow, taken, error);
+        if (!ret)
+            ret = look(scan, taken, error);
+    }
+    if (!ret)
+        ret = unmap_changed(shadow, taken, scan->list, error);
+    return ret ? ret : map_missing(shadow, taken, scan->list, error);
+}
+
+int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_disturb,
                     struct viommu_error *error)
 {
     uint64_t limit = last_iova(shadow);
@@ -264,30 +276,37 @@ int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length
     }
     if (scan.start > limit)
         return 0;
-    ret = scan_whole(&scan, error);
-    if (!ret)
-        ret = take_areas(shadow, &scan, &taken, error);
-    if (!ret && !may_cut && cuts(&taken, &found))
-        ret = put_back(shadow, &taken, error);
-    if (!ret)
-        ret = unmap_changed(shadow, &taken, &found, error);
-    if (!ret)
-        ret = map_missing(shadow, &taken, &found, error);
+    if (!may_disturb)
+        shadow->cut.count = 0;
+    ret = sync_range(&scan, &taken, may_disturb, error);
     free(taken.areas);
     free(found.areas);
     return ret;
 }
 
-int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
-                      const struct vtd_entry *entry, bool exact, struct viommu_error *error)
+static int create_objects(struct vtd_shadow *shadow, struct viommu_error *error)
 {
+    struct vtd_assigned *assigned = shadow->assigned;
     struct viommu_host *host = viommu_host_device_host(assigned->device);
     struct viommu_host_hwpt_options options = {
         .size = sizeof(options),
         .device_id = viommu_host_device_id(assigned->device),
-        .flags = nest_hwpt_flags(assigned),
+        .flags = nest_hwpt_flags(assigned) | (shadow->parent ? VIOMMU_HOST_HWPT_NEST_PARENT : 0),
     };
-    bool parent = entry->pgtt == VTD_PGTT_NESTED;
+    int ret = viommu_host_ioas_alloc(host, &shadow->ioas, error);
+
+    if (ret)
+        return ret;
+    options.parent_id = shadow->ioas;
+    ret = viommu_host_hwpt_alloc(host, &options, &shadow->hwpt, error);
+    if (ret)
+        nest_destroy_ioas(assigned, shadow->ioas);
+    return ret;
+}
+
+static int create_empty(struct vtd_shadow **out, struct vtd_assigned *assigned,
+                        const struct vtd_entry *entry, struct viommu_error *error)
+{
     struct vtd_shadow *shadow = calloc(1, sizeof(*shadow));
     int ret;
 
@@ -295,29 +314,87 @@ int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
         return error_set(error, -ENOMEM, "no memory to mirror its second-stage table");
     shadow->assigned = assigned;
     shadow->entry = *entry;
-    shadow->exact = exact;
-    shadow->parent = parent;
-    options.flags |= parent ? VIOMMU_HOST_HWPT_NEST_PARENT : 0;
-    ret = viommu_host_ioas_alloc(host, &shadow->ioas, error);
+    shadow->parent = entry->pgtt == VTD_PGTT_NESTED;
+    ret = create_objects(shadow, error);
     if (ret)
-        goto free_shadow;
-    options.parent_id = shadow->ioas;
-    ret = viommu_host_hwpt_alloc(host, &options, &shadow->hwpt, error);
-    if (ret)
-        goto free_ioas;
-    ret = vtd_shadow_sync(shadow, 0, 0, true, error);
-    if (ret)
-        goto free_hwpt;
-    *out = shadow;
-    return 0;
-
-free_hwpt:
-    vtd_shadow_destroy(shadow);
+        free(shadow);
+    else
+        *out = shadow;
     return ret;
-free_ioas:
-    nest_destroy_ioas(assigned, shadow->ioas);
-free_shadow:
-    free(shadow);
+}
+
+int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
+                      const struct vtd_entry *entry, struct viommu_error *error)
+{
+    int ret = create_empty(out, assigned, entry, error);
+
+    if (ret)
+        return ret;
+    ret = vtd_shadow_sync(*out, 0, 0, true, error);
+    if (ret)
+        vtd_shadow_destroy(*out);
+    return ret;
+}
+
+/* A walk through all areas of a mirror, to another one or to the host. */
+struct walk {
+    struct vtd_shadow *to;
+    struct viommu_error *error;
+    int ret;
+};
+
+static void plan_visit(const void *node, VISIT visit, void *opaque)
+{
+    const struct area *area = *(const struct area *const *)node;
+    struct walk *walk = opaque;
+
+    if (walk->ret || (visit != postorder && visit != leaf))
+        return;
+    if (nest_work(walk->to->assigned->vtd, NEST_WORK_AREA))
+        walk->ret = map_area(walk->to, area, walk->error);
+    else
+        walk->ret = nest_work_exceeded(walk->error);
+}
+
+static void map_visit(const void *node, VISIT visit, void *opaque)
+{
+    struct walk *walk = opaque;
+
+    if (!walk->ret && (visit == postorder || visit == leaf))
+        walk->ret = call_map(walk->to, *(const struct area *const *)node, walk->error);
+}
+
+/* What was mapped as it was, and the ranges as they are in the table: first planned, then mapped.
+ */
+static int fill_copy(struct vtd_shadow *shadow, const struct vtd_shadow *old,
+                     const struct nest_pending *ranges, struct viommu_error *error)
+{
+    struct walk walk = {shadow, error, 0};
+
+    shadow->level = old->level;
+    shadow->cut = old->cut;
+    shadow->earlier = old->earlier;
+    shadow->planned = true;
+    twalk_r(old->areas, plan_visit, &walk);
+    for (unsigned int i = 0; i < ranges->count && !walk.ret; i++)
+        walk.ret = vtd_shadow_sync(shadow, ranges->entries[i].addr, ranges->entries[i].npages << 12,
+                                   true, error);
+    shadow->planned = false;
+    if (!walk.ret)
+        twalk_r(shadow->areas, map_visit, &walk);
+    return walk.ret;
+}
+
+int vtd_shadow_copy(struct vtd_shadow **out, const struct vtd_shadow *old,
+                    const struct nest_pending *ranges, struct viommu_error *error)
+{
+    int ret = create_empty(out, old->assigned, &old->entry, error);
+
+    if (ret)
+        return ret;
+    ret = fill_copy(*out, old, ranges, error);
+    if (ret)
+        vtd_shadow_destroy(*out);
     return ret;
 }
 

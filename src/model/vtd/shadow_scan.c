@@ -2,7 +2,7 @@
 /*
  * What a guest's second-stage table maps. It is enumerated by its present bits, and each leaf that
  * is found is then translated by the one walker: only that says what an entry means. Leaves that
- * adjoin in both IOVA and memory become one area.
+ * adjoin in both IOVA and memory become one area, but around what was cut.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -56,7 +56,8 @@ static int scan_found(struct scan *scan, const struct area *area)
 {
     struct area_list *list = scan->list;
 
-    if (!scan->shadow->exact && list->count && adjoins(&list->areas[list->count - 1], area)) {
+    if (list->count && adjoins(&list->areas[list->count - 1], area) &&
+        !shadow_splits(scan->shadow, list->count, area->iova)) {
         list->areas[list->count - 1].length += area->length;
         return 0;
     }

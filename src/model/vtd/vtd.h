@@ -23,7 +23,7 @@
  *   nest_devices.c   assigned devices coming and going
  *   nest_memory.c    guest memory coming and going
  *   nest_requests.c  page requests of assigned devices
- *   shadow.c       guest second-stage tables mirrored into an IOAS
+ *   shadow*.c      guest second-stage tables mirrored into an IOAS
  *   sanitize*.c    what the guest's driver does wrong
  *
  * Locks. `lock` serializes register writes, the invalidation queue and everything that talks to the
