@@ -315,6 +315,37 @@ static void a_batch_is_one_move(void **state)
     assigned_destroy(&assigned);
 }
 
+/* What one batch names piece by piece is an area; what two name are two. */
+static void ranges_of_a_batch_are_joined(void **state)
+{
+    struct assigned assigned;
+    uint64_t root, tail;
+
+    (void)state;
+    root = assigned_start_shadowed(&assigned, "");
+    for (unsigned int batch = 0; batch < 2; batch++) {
+        tail = read64(&assigned.guest.machine, VTD_IQT);
+        for (unsigned int i = 0; i < 120; i++) {
+            set_page(&assigned, root, batch * 120 + i, gpa_of(batch * 120 + i) | SS_RW);
+            put_pages(&assigned, &tail, batch * 120 + i, 0);
+            put_pages(&assigned, &tail, batch * 120 + i, 0);
+        }
+        assigned_calm(&assigned);
+        run_batch(&assigned, tail);
+        assert_string_equal(assigned.trace, "ioas_map");
+    }
+    assigned_arrives(&assigned, 0, iova_of(239), gpa_of(239));
+    /* a page that no batch named is not looked at */
+    set_page(&assigned, root, 300, gpa_of(300) | SS_RW);
+    tail = read64(&assigned.guest.machine, VTD_IQT);
+    for (unsigned int i = 0; i < 120; i++)
+        put_pages(&assigned, &tail, i, 0);
+    run_batch(&assigned, tail);
+    assert_false(assigned_reads(&assigned, 0, iova_of(300)));
+    assigned_clear_faults(&assigned);
+    assigned_destroy(&assigned);
+}
+
 /* A page of 2 MiB becomes a table that maps the same, one page of it another place, and back. */
 static void large_pages_become_tables(void **state)
 {
@@ -486,6 +517,8 @@ static const struct spec_rule rules[] = {
      without_a_second_mirror},
     {"VTD-NEST-CUT-7", "6.5.2.8", "However many areas a batch cuts, it is moved once.",
      a_batch_is_one_move},
+    {"VTD-NEST-CUT-8", "6.5.2.8", "Ranges of a batch that adjoin are one.",
+     ranges_of_a_batch_are_joined},
     {"VTD-NEST-CUT-9", "3.7", "A large page and a table that maps the same are the same.",
      large_pages_become_tables},
     {"VTD-NEST-CUT-10", "3.7", "Large pages beside what leaves stay whole.",

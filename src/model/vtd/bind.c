@@ -493,9 +493,25 @@ void nest_binding_invalidate_first(struct nest_binding *binding, uint64_t addres
         pending_add(&binding->first, address, length, leaf_only);
 }
 
+/* What adjoins the range before it is one with it: what the guest maps piece by piece, too. */
+static bool pending_extend(struct nest_pending *pending, uint64_t address, uint64_t length)
+{
+    struct viommu_host_vtd_s1_invalidate *last;
+    uint64_t end = address + length;
+
+    if (!pending->count || pending->everything || !length || end < address)
+        return false;
+    last = &pending->entries[pending->count - 1];
+    if (address < last->addr || address > last->addr + (last->npages << 12))
+        return false;
+    if (end > last->addr + (last->npages << 12))
+        last->npages = (end - last->addr) >> 12;
+    return true;
+}
+
 void nest_binding_invalidate_second(struct nest_binding *binding, uint64_t address, uint64_t length)
 {
-    if (binding->target.shadow)
+    if (binding->target.shadow && !pending_extend(&binding->second, address, length))
         pending_add(&binding->second, address, length, false);
 }
 
