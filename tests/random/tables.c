@@ -326,11 +326,11 @@ static void build_context(struct generator *generator, uint16_t function, uint64
     uint64_t pdts = random_one_in(generator, 3) ? random_below(generator, 8) : 7;
     uint64_t privileged = generator->world->oracle.ecap >> 53 & random_below(generator, 2);
     uint64_t dte = random_one_in(generator, 6) ? 0 : generator->world->oracle.ecap >> 2 & 1;
+    uint64_t paside = generator->pasids && !random_one_in(generator, 10);
     uint64_t fpd = random_one_in(generator, 8);
     uint64_t pre = random_one_in(generator, 6) ? 0 : generator->world->oracle.ecap >> 29 & 1;
 
-    put(generator, entry,
-        directory | pdts << 9 | (generator->pasids ? 8 : 0) | dte << 2 | pre << 4 | fpd << 1 | 1,
+    put(generator, entry, directory | pdts << 9 | paside << 3 | dte << 2 | pre << 4 | fpd << 1 | 1,
         ENTRY_STRUCTURE);
     put(generator, entry + 8,
         (random_one_in(generator, 6) ? world_pasids[1 + random_below(generator, 4)] : 0) |
