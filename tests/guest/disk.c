@@ -244,7 +244,7 @@ static void write_for_ever(unsigned worker)
         continue;
 }
 
-void disk_traffic_start(void)
+int disk_traffic_start(void)
 {
     fflush(stdout);
     for (unsigned i = 0; i < RAW_WORKERS; i++) {
@@ -253,10 +253,11 @@ void disk_traffic_start(void)
             _exit(0);
         }
     }
+    return RAW_WORKERS;
 }
 
 /* The PCI function that carries the disk: the nearest of the devices above it that has a vendor. */
-static bool disk_function(char *addr, size_t size)
+bool disk_function(char *addr, size_t size)
 {
     char path[PATH_MAX], *slash;
     unsigned slot;

@@ -110,7 +110,9 @@ void check_off(void);
 /* Says nothing where there is no unit (NULL). */
 void check_group(const struct job *job, struct unit *unit, const char *addr);
 void check_disk(const struct job *job, struct unit *unit);
-void disk_traffic_start(void); /* writes without end, where check_disk() writes later */
+/* Processes that write without end, where check_disk() writes later; returns how many. */
+int disk_traffic_start(void);
+bool disk_function(char *addr, size_t size); /* the PCI function that carries the disk */
 void check_edus(const struct job *job, struct unit *unit);
 /* Both edus copy by way of VFIO, without end; seen to arrive at the start and before the end. */
 void edu_traffic_start(const struct job *job);

@@ -2,7 +2,8 @@
 /*
  * "unplug=all" on the command line: both edus leave by surprise while they are at DMA. The guest
  * asks for it by a line on the console, which scripts/guest-run answers by way of the control
- * socket. Nothing tells the kernel; who touches the device reads all ones.
+ * socket. Nothing tells the kernel; who touches the device reads all ones. "unplug=all+disk": and
+ * then the disk, while it is written.
  */
 #include "guest.h"
 #include "vfio.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PATIENCE 30000 /* ms; the host starts a program */
@@ -71,6 +73,36 @@ static void unplug(const char *addr)
     remove_function(addr);
 }
 
+/* How many of the workers have not ended; they are all the children that there are. */
+static int workers_left(int workers)
+{
+    for (int waited = 0; workers && waited < PATIENCE; waited += 50) {
+        while (workers && waitpid(-1, NULL, WNOHANG) > 0)
+            workers--;
+        sleep_ms(50);
+    }
+    return workers;
+}
+
+static void unplug_disk(void)
+{
+    char addr[32];
+    int workers;
+
+    if (!expect(disk_function(addr, sizeof(addr)), "finds the disk", "there is none"))
+        return;
+    workers = disk_traffic_start();
+    sleep_ms(500);
+    note("please unplug %s", addr);
+    subject("unplugged disk %s", addr);
+    if (!expect(is_gone(addr), "reads as all ones", "it is still there after %d s",
+                PATIENCE / 1000))
+        return;
+    remove_function(addr);
+    workers = workers_left(workers);
+    expect(!workers, "who writes to it gets an error, and comes to an end", "%d are left", workers);
+}
+
 void check_unplug(const struct job *job, struct unit *unit)
 {
     if (!getenv("unplug"))
@@ -84,4 +116,6 @@ void check_unplug(const struct job *job, struct unit *unit)
     if (job->assigned_edu)
         unplug(job->assigned_edu);
     check_disk(job, unit);
+    if (strstr(getenv("unplug"), "disk"))
+        unplug_disk();
 }

@@ -33,7 +33,9 @@ int vfio_unbind(const char *addr)
 
 int vfio_forbid_reset(const char *addr)
 {
-    return write_text("\n", "/sys/bus/pci/devices/%s/reset_method", addr);
+    int err = write_text("\n", "/sys/bus/pci/devices/%s/reset_method", addr);
+
+    return err == -ENOENT ? 0 : err; /* it knows none */
 }
 
 static int open_group(const char *addr)
