@@ -353,6 +353,35 @@ static void test_memlock(struct rig *rig)
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* A user without rights to the device nodes. The exit code is 0 when it was told so. */
+static void without_rights(void)
+{
+    struct rig other = {.host = NULL};
+    uint32_t id;
+    int ret;
+
+    if (setresuid(65534, 65534, 65534))
+        _exit(2);
+    ret = backend->create(&other);
+    if (!ret)
+        ret = viommu_host_bind(other.host, EDU2, &id, &other.error);
+    if (ret != -EACCES)
+        _exit(3);
+    _exit(strstr(other.error.message, "You may not open /dev/") ? 0 : 4);
+}
+
+static void test_permission(struct rig *rig)
+{
+    int status = 1;
+    pid_t child = fork();
+
+    (void)rig;
+    if (!child)
+        without_rights();
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void test_refusals(struct rig *rig)
 {
     const struct backend *own = backend;
@@ -516,8 +545,9 @@ static const struct {
     {"DMA", test_dma, false},           {"blocking", test_block, false},
     {"replacing", test_replace, false}, {"sharing", test_sharing, false},
     {"file", test_file, true},          {"BAR", test_bar, false},
-    {"memlock", test_memlock, false},   {"refusals", test_refusals, false},
-    {"assign", test_assign, false},     {"failures", test_failures, false},
+    {"memlock", test_memlock, false},   {"permission", test_permission, false},
+    {"refusals", test_refusals, false}, {"assign", test_assign, false},
+    {"failures", test_failures, false},
 };
 
 static void run_subjects(struct rig *rig)

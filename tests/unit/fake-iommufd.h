@@ -131,6 +131,7 @@ struct fake_kernel {
     struct fake_container containers[FAKE_OBJECTS]; /* by file */
     uint64_t entry_limit;                           /* mappings of a container */
     bool no_type1, not_viable, no_intremap;
+    bool strict_containers; /* to unmap what is not mapped is ENOENT */
 };
 
 /* What is there: for tests that everything was given back. */

@@ -104,7 +104,7 @@ static int unmap_dma(struct fake_kernel *kernel, struct fake_container *containe
     container->area_count = kept;
     kernel->pinned -= done;
     unmap->size = done;
-    return 0;
+    return done || !kernel->strict_containers ? 0 : -ENOENT;
 }
 
 static int container_ioctl(struct fake_kernel *kernel, struct fake_container *container,

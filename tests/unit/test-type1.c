@@ -543,6 +543,7 @@ static void test_each_call_fails(void **state)
 
             rig_begin(&rig);
             attach_undo(&rig);
+            rig.kernel.strict_containers = j % 2; /* as iommufd's are */
             rig.kernel.fail_errno = errnos[j];
             for (unsigned long n = 1; fail_nth(&rig, &steps[i], n); n++)
                 tried++;

@@ -249,7 +249,7 @@ int type1_group_unmap(struct type1_host *host, const struct type1_group *group,
     };
     int ret = call(&host->sys, group->container, UAPI_UNMAP_DMA, &unmap);
 
-    return ret < 0 ? ret : 0;
+    return ret < 0 && ret != -ENOENT ? ret : 0; /* ENOENT: iommufd's containers found nothing */
 }
 
 void type1_group_undo_map(struct type1_host *host, struct type1_group *group,
