@@ -202,6 +202,21 @@ int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err)
     return ret ? vmm_fail(err, -ret, "cannot put the PCI host bridge on the buses") : 0;
 }
 
+/* Who finds no function 0 in a slot does not look for others (PCI 3.0, 3.2.2.3.4). */
+int vmm_pci_host_check(const struct vmm *vm, struct viommu_error *err)
+{
+    const struct vmm_pci_function *fn = NULL;
+
+    while ((fn = vmm_pci_next(vm, fn)))
+        if (!fn->segment->functions[fn->devfn & ~7u])
+            return vmm_fail(
+                err, EINVAL,
+                "%s is function %u of slot %02x, which has no function 0, without which "
+                "a guest does not find it; give that place to a device by addr=%02x.0",
+                fn->id.name, fn->devfn & 7u, fn->devfn >> 3u, fn->devfn >> 3u);
+    return 0;
+}
+
 void vmm_pci_host_reset(struct vmm *vm)
 {
     struct vmm_pci_host *pci = vm->pci;

@@ -21,6 +21,9 @@ int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err);
  */
 void vmm_pci_host_reset(struct vmm *vm);
 
+/* All devices are there: whether a guest finds each of them. -EINVAL. */
+int vmm_pci_host_check(const struct vmm *vm, struct viommu_error *err);
+
 /* Give all BARs addresses and enable decoding and bus mastering, as firmware does and we at first.
  */
 int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err);

@@ -89,6 +89,8 @@ static int create_devices(struct vmm *vm, struct viommu_error *err)
 
     for (i = 0; i < vm->options->device_count && !ret; i++)
         ret = vmm_device_create(vm, vm->options->devices[i], err);
+    if (!ret)
+        ret = vmm_pci_host_check(vm, err);
     return ret ? ret : vmm_units_check(vm, err);
 }
 

@@ -3,6 +3,7 @@
 #include "irq.h"
 #include "machine.h"
 #include "pci.h"
+#include "pci_host.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -373,6 +374,26 @@ static void all_functions_are_destroyed(void **state)
     assert_int_equal(destroyed, 2);
 }
 
+static void a_slot_without_function_0_is_refused(void **state)
+{
+    struct machine *machine = *state;
+    struct toy *toy = calloc(1, sizeof(*toy));
+    struct viommu_error error;
+
+    assert_non_null(toy);
+    assert_int_equal(vmm_pci_host_check(&machine->vm, &error), 0);
+    assert_int_equal(
+        vmm_pci_function_init(&toy->fn, &machine->vm, 9 << 3 | 1, &toy_identity, &toy_ops, &error),
+        0);
+    assert_int_equal(vmm_pci_register(&toy->fn, &error), 0);
+    assert_int_equal(vmm_pci_host_check(&machine->vm, &error), -EINVAL);
+    assert_string_equal(error.message,
+                        "toy is function 1 of slot 09, which has no function 0, without which a "
+                        "guest does not find it; give that place to a device by addr=09.0");
+    add_toy(machine, 9);
+    assert_int_equal(vmm_pci_host_check(&machine->vm, &error), 0);
+}
+
 #define WITH_TOYS(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -387,6 +408,7 @@ int main(void)
         WITH_TOYS(functions_share_an_interrupt_line),
         WITH_TOYS(function_level_reset_forgets),
         WITH_TOYS(slots_are_taken_once),
+        WITH_TOYS(a_slot_without_function_0_is_refused),
         WITH_TOYS(full_windows_are_refused),
         WITH_TOYS(random_writes_do_no_harm),
         cmocka_unit_test(all_functions_are_destroyed),
