@@ -55,7 +55,7 @@ static int unmap(struct rig *rig, int n, uint64_t iova, uint64_t pages)
     return viommu_host_ioas_unmap(rig->host, rig->ioas[n], iova, pages * PAGE, NULL, &rig->error);
 }
 
-/* Guest memory of three areas in the first IOAS, two others in the second. */
+/* Guest memory of three areas in the first IOAS, one of them and two others in the second. */
 static void rig_begin(struct rig *rig)
 {
     rig_host(rig);
@@ -67,6 +67,7 @@ static void rig_begin(struct rig *rig)
     for (uint64_t i = 0; i < 3; i++)
         assert_int_equal(map(rig, 0, i * 0x10000, 2, RWMAP), 0);
     assert_int_equal(map(rig, 1, 0x10000, 1, VIOMMU_HOST_MAP_READ), 0);
+    assert_int_equal(map(rig, 1, 0x20000, 2, RWMAP), 0);
     assert_int_equal(map(rig, 1, 0x80000, 1, RWMAP), 0);
 }
 
@@ -239,7 +240,7 @@ static void test_attach(void **state)
     assert_says(&rig, "would cut");
     /* Another table; then none. */
     assert_int_equal(attach(&rig, 1), 0);
-    assert_int_equal(areas(&rig), 2);
+    assert_int_equal(areas(&rig), 3);
     assert_int_equal(mapped(&rig, 0x10000), UAPI_DMA_READ);
     assert_int_equal(map(&rig, 0, 0x60000, 1, RWMAP), 0); /* nobody is attached to it */
     assert_false(mapped(&rig, 0x60000));
@@ -256,6 +257,33 @@ static void test_attach(void **state)
     assert_int_equal(attach(&rig, 1), -ENOENT);
     assert_int_equal(viommu_host_attach(rig.host, 99, NONE, rig.hwpt[0], &rig.error), -ENOENT);
     assert_int_equal(viommu_host_detach(rig.host, 99, NONE, &rig.error), -ENOENT);
+    rig_end(&rig);
+}
+
+/* What both tables map stays as it is: the kernel is not called for it. */
+static void test_attach_keeps(void **state)
+{
+    unsigned long calls;
+    struct rig rig;
+
+    (void)state;
+    rig_begin(&rig);
+    assert_int_equal(attach(&rig, 0), 0);
+    for (int i = 1; i >= 0; i--) {
+        calls = rig.kernel.calls;
+        assert_int_equal(attach(&rig, i), 0);
+        assert_int_equal(rig.kernel.calls - calls, 2 + 2);
+        assert_int_equal(areas(&rig), 3);
+        assert_int_equal(mapped(&rig, 0x20000), UAPI_DMA_READ | UAPI_DMA_WRITE);
+        assert_int_equal(!mapped(&rig, 0x80000), !i);
+    }
+    /* other memory, and a longer area, are not the same */
+    assert_int_equal(unmap(&rig, 1, 0x20000, 2), 0);
+    assert_int_equal(map(&rig, 1, 0x20000, 3, RWMAP), 0);
+    calls = rig.kernel.calls;
+    assert_int_equal(attach(&rig, 1), 0);
+    assert_int_equal(rig.kernel.calls - calls, 3 + 3);
+    assert_true(mapped(&rig, 0x22000));
     rig_end(&rig);
 }
 
@@ -363,9 +391,9 @@ static void test_group_of_two(void **state)
     assert_int_equal(viommu_host_attach(rig.host, second, NONE, rig.hwpt[0], &rig.error), 0);
     assert_int_equal(areas(&rig), 3);
     assert_int_equal(attach(&rig, 1), 0);
-    assert_int_equal(areas(&rig), 2);
+    assert_int_equal(areas(&rig), 3);
     assert_int_equal(viommu_host_detach(rig.host, second, NONE, &rig.error), 0);
-    assert_int_equal(areas(&rig), 2);
+    assert_int_equal(areas(&rig), 3);
     viommu_host_unbind(rig.host, rig.device);
     assert_int_equal(areas(&rig), 0);
     assert_int_equal(fake_census(&rig.kernel).files, 3);
@@ -615,13 +643,13 @@ static void test_other_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),          cmocka_unit_test(test_bind_refused),
-        cmocka_unit_test(test_hw_info),         cmocka_unit_test(test_attach),
-        cmocka_unit_test(test_unsupported),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_ranges),          cmocka_unit_test(test_group_of_two),
-        cmocka_unit_test(test_two_groups),      cmocka_unit_test(test_stuck),
-        cmocka_unit_test(test_each_call_fails), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_other_host),
+        cmocka_unit_test(test_create),       cmocka_unit_test(test_bind_refused),
+        cmocka_unit_test(test_hw_info),      cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_attach_keeps), cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_group_of_two), cmocka_unit_test(test_two_groups),
+        cmocka_unit_test(test_stuck),        cmocka_unit_test(test_each_call_fails),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_other_host),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,20 +7,34 @@
 #include "base/log.h"
 #include "host/type1/type1.h"
 
-/* Going through the areas of an IOAS; ends with the first failure. */
+/*
+ * Going through the areas of an IOAS that are not in another one, too; ends with the first failure.
+ */
 struct walk {
     struct type1_host *host;
     struct type1_group *group;
     uint32_t ioas_id;
+    const struct type1_ioas *but; /* NULL: all areas */
     struct viommu_error *error;
     int ret;
 };
+
+static bool is_meant(const struct walk *walk, VISIT visit, const struct host_area *area)
+{
+    const struct host_area *other;
+
+    if (visit != postorder && visit != leaf)
+        return false;
+    other = walk->but ? host_areas_find(&walk->but->areas, area->start, area->last) : NULL;
+    return !other || other->start != area->start || other->last != area->last ||
+           other->address != area->address || other->flags != area->flags;
+}
 
 static void map_visit(const void *node, VISIT visit, void *opaque)
 {
     struct walk *walk = opaque;
 
-    if ((visit == postorder || visit == leaf) && !walk->ret)
+    if (is_meant(walk, visit, *(struct host_area *const *)node) && !walk->ret)
         walk->ret = type1_group_map(walk->host, walk->group, walk->ioas_id,
                                     *(struct host_area *const *)node, walk->error);
 }
@@ -29,7 +43,7 @@ static void unmap_visit(const void *node, VISIT visit, void *opaque)
 {
     struct walk *walk = opaque;
 
-    if ((visit == postorder || visit == leaf) && !walk->ret)
+    if (is_meant(walk, visit, *(struct host_area *const *)node) && !walk->ret)
         walk->ret = type1_group_unmap(walk->host, walk->group, *(struct host_area *const *)node);
 }
 
@@ -37,7 +51,7 @@ static void undo_map_visit(const void *node, VISIT visit, void *opaque)
 {
     struct walk *walk = opaque;
 
-    if (visit == postorder || visit == leaf)
+    if (is_meant(walk, visit, *(struct host_area *const *)node))
         type1_group_undo_map(walk->host, walk->group, *(struct host_area *const *)node);
 }
 
@@ -47,7 +61,7 @@ static void map_again_visit(const void *node, VISIT visit, void *opaque)
     struct walk *walk = opaque;
     int ret;
 
-    if (visit != postorder && visit != leaf)
+    if (!is_meant(walk, visit, *(struct host_area *const *)node))
         return;
     ret = type1_group_map(walk->host, walk->group, walk->ioas_id, *(struct host_area *const *)node,
                           walk->error);
@@ -56,9 +70,10 @@ static void map_again_visit(const void *node, VISIT visit, void *opaque)
 }
 
 static int walk(struct type1_host *host, struct type1_group *group, const struct type1_ioas *ioas,
-                void (*visit)(const void *, VISIT, void *), struct viommu_error *error)
+                const struct type1_ioas *but, void (*visit)(const void *, VISIT, void *),
+                struct viommu_error *error)
 {
-    struct walk walk = {host, group, ioas->id, error, 0};
+    struct walk walk = {host, group, ioas->id, but, error, 0};
 
     twalk_r(ioas->areas, visit, &walk);
     return walk.ret;
@@ -69,15 +84,17 @@ static void restore(struct type1_host *host, struct type1_group *group)
 {
     struct viommu_error error;
 
-    if (group->hwpt && walk(host, group, group->hwpt->ioas, map_again_visit, &error))
+    if (group->hwpt && walk(host, group, group->hwpt->ioas, NULL, map_again_visit, &error))
         log_message(&host->log, VIOMMU_LOG_ERROR,
                     "IOMMU group %s has lost mappings of HWPT %u, its DMA to these is blocked: %s",
                     group->number, group->hwpt->id, error.message);
 }
 
-static int empty(struct type1_host *host, struct type1_group *group, struct viommu_error *error)
+/* Take away what is not in `but`, too. */
+static int empty(struct type1_host *host, struct type1_group *group, const struct type1_ioas *but,
+                 struct viommu_error *error)
 {
-    int ret = group->hwpt ? walk(host, group, group->hwpt->ioas, unmap_visit, error) : 0;
+    int ret = group->hwpt ? walk(host, group, group->hwpt->ioas, but, unmap_visit, error) : 0;
 
     if (!ret)
         return 0;
@@ -86,18 +103,20 @@ static int empty(struct type1_host *host, struct type1_group *group, struct viom
                      group->number);
 }
 
+/* What the container maps already and shall map stays: DMA to it is not missed. */
 static int refill(struct type1_host *host, struct type1_group *group, const struct type1_hwpt *hwpt,
                   struct viommu_error *error)
 {
+    const struct type1_ioas *old = group->hwpt ? group->hwpt->ioas : NULL;
     struct viommu_error ignored;
-    int ret = empty(host, group, error);
+    int ret = empty(host, group, hwpt->ioas, error);
 
     if (ret)
         return ret;
-    ret = walk(host, group, hwpt->ioas, map_visit, error);
+    ret = walk(host, group, hwpt->ioas, old, map_visit, error);
     if (!ret)
         return 0;
-    walk(host, group, hwpt->ioas, undo_map_visit, &ignored);
+    walk(host, group, hwpt->ioas, old, undo_map_visit, &ignored);
     restore(host, group);
     return ret;
 }
@@ -195,7 +214,7 @@ int type1_device_detach(struct type1_host *host, struct type1_device *device,
     if (ret || !device->attached)
         return ret;
     if (!others_attached(host, device)) {
-        ret = empty(host, device->group, error);
+        ret = empty(host, device->group, NULL, error);
         if (!ret)
             set_hwpt(device->group, NULL);
     }
