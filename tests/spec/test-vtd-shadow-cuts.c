@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "assigned.h"
+#include "model/vtd/nest.h"
 #include "model/vtd/register_map.h"
 #include "model/vtd/vtd.h"
 
@@ -134,6 +135,28 @@ static void cuts_far_apart(void **state)
     }
     for (unsigned int i = 0; i < 8; i++)
         assigned_faults(&assigned, 0, iova_of(64 + i * 120), LEGACY_READ);
+    assigned_destroy(&assigned);
+}
+
+/* Where they were near each other for a while it is soon forgotten. */
+static void cuts_that_came_to_an_end(void **state)
+{
+    static const unsigned int apart[] = {50, 150, 250, 350, 450, 700, 800};
+    unsigned int maps = 0, before = 0;
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = start_with_area(&assigned);
+    for (unsigned int i = 560; i < 580; i++)
+        unmap_page(&assigned, root, i);
+    for (size_t i = 0; i < SPEC_COUNT(apart); i++) {
+        assigned_calm(&assigned);
+        unmap_page(&assigned, root, apart[i]);
+        before = maps;
+        maps = assigned_calls(&assigned, "ioas_map");
+    }
+    assert_int_equal(maps - before, 8);
     assigned_destroy(&assigned);
 }
 
@@ -346,6 +369,87 @@ static void ranges_of_a_batch_are_joined(void **state)
     assigned_destroy(&assigned);
 }
 
+static uint64_t work_done(struct assigned *assigned)
+{
+    return VTD_WORK_MAX - vtd_of(assigned->guest.machine.viommu)->work;
+}
+
+/* All of an area is read when an invalidation names a page of it, but once for those of a batch. */
+static void an_area_is_read_once(void **state)
+{
+    struct assigned assigned;
+    uint64_t root, tail, once = 0;
+
+    (void)state;
+    root = start_with_area(&assigned);
+    for (unsigned int count = 1; count <= 60; count += 59) {
+        tail = read64(&assigned.guest.machine, VTD_IQT);
+        for (unsigned int i = 0; i < count; i++)
+            put_pages(&assigned, &tail, 1000 - i * 16, 0);
+        run_batch(&assigned, tail);
+        if (count == 1)
+            once = work_done(&assigned);
+    }
+    assert_true(once >= AREA_PAGES);
+    assert_true(work_done(&assigned) < once + once / 10);
+    assert_string_equal(assigned.trace, "");
+    /* twice when it is cut: to see that, and for the copy */
+    set_page(&assigned, root, 5, 0);
+    assigned_iotlb(&assigned, IOTLB_PAGES, GUEST_DOMAIN, iova_of(5), 0);
+    assert_int_equal(assigned_calls(&assigned, "attach"), 1);
+    assert_in_range(work_done(&assigned), 2 * once,
+                    2 * once + NEST_WORK_BIND + 30 * NEST_WORK_CALL);
+    /* however often */
+    assigned_calm(&assigned);
+    tail = read64(&assigned.guest.machine, VTD_IQT);
+    for (unsigned int i = 0; i < 60; i++) {
+        set_page(&assigned, root, 1000 - i * 16, 0);
+        put_pages(&assigned, &tail, 1000 - i * 16, 0);
+    }
+    run_batch(&assigned, tail);
+    assert_int_equal(assigned_calls(&assigned, "attach"), 1);
+    assert_true(work_done(&assigned) < 6 * once + 100 * NEST_WORK_CALL);
+    for (unsigned int i = 0; i < 60; i++) {
+        assigned_faults(&assigned, 0, iova_of(1000 - i * 16), LEGACY_READ);
+        assigned_arrives(&assigned, 0, iova_of(999 - i * 16), gpa_of(999 - i * 16));
+    }
+    assigned_destroy(&assigned);
+}
+
+/* As many pieces as there can be: there is no second mirror, and no piece too many. */
+static void cuts_of_a_full_mirror(void **state)
+{
+    struct assigned assigned;
+    uint64_t root, table, leaf;
+
+    (void)state;
+    assigned_start_shadowed(&assigned, "");
+    viommu_host_set_observer(assigned.host, NULL, NULL);
+    table = guest_page(&assigned.guest);
+    for (unsigned int i = 0; i < 512; i++) /* none adjoins the next */
+        store64(&assigned.guest.machine, table + i * 8, (0x200000 + i % 2 * 0x2000) | SS_RW);
+    root = guest_page(&assigned.guest);
+    for (uint64_t i = 0; i < 511; i++)
+        guest_map(&assigned.guest, root, 4, i * 0x200000, 2, table | SS_RW, SS_RW);
+    leaf = guest_map(&assigned.guest, root, 4, AREA + 8 * 0x1000, 1, gpa_of(8) | SS_RW, SS_RW);
+    for (unsigned int i = 0; i < 16; i++)
+        set_page(&assigned, root, i, gpa_of(i) | SS_RW);
+    guest_legacy(&assigned.guest, 0, 0, 2, root);
+    assigned_context(&assigned, CONTEXT_DEVICE, 0, 0, 0);
+    assigned_wait(&assigned);
+    assigned_arrives(&assigned, 0, iova_of(8), gpa_of(8));
+    store64(&assigned.guest.machine, leaf, PAGE_B | SS_RW);
+    flush_page(&assigned, iova_of(8));
+    assert_int_equal(assigned_stats(&assigned).nested_bind_failures, 0);
+    assigned_arrives(&assigned, 0, iova_of(7), gpa_of(7));
+    assigned_arrives(&assigned, 0, iova_of(8), PAGE_B);
+    assigned_arrives(&assigned, 0, iova_of(9), gpa_of(9));
+    assert_true(assigned_reads(&assigned, 0, 0x1000));
+    /* four of them, not two and pieces: 0 to 7, 8, 9 to 15 */
+    assert_int_equal(assigned_stats(&assigned).shadow_maps, 1 + 511 * 512 + 1 + 3);
+    assigned_destroy(&assigned);
+}
+
 /* A page of 2 MiB becomes a table that maps the same, one page of it another place, and back. */
 static void large_pages_become_tables(void **state)
 {
@@ -508,6 +612,8 @@ static const struct spec_rule rules[] = {
      cuts_that_keep_coming},
     {"VTD-NEST-CUT-3", "6.5.2.3", "Pages that leave far apart split off a few neighbours each.",
      cuts_far_apart},
+    {"VTD-NEST-CUT-15", "6.5.2.3", "What was expected to go on and did not is split less again.",
+     cuts_that_came_to_an_end},
     {"VTD-NEST-CUT-4", "6.5.2.3", "Pieces are as large as what left.", holes_of_three_pages},
     {"VTD-NEST-SS-12", "6.5.2.3", "Pages beside one that is unmapped stay reachable throughout.",
      neighbours_are_never_missed},
@@ -519,6 +625,10 @@ static const struct spec_rule rules[] = {
      a_batch_is_one_move},
     {"VTD-NEST-CUT-8", "6.5.2.8", "Ranges of a batch that adjoin are one.",
      ranges_of_a_batch_are_joined},
+    {"VTD-NEST-CUT-13", "6.5.2.8", "However many pages of an area a batch names, it is read once.",
+     an_area_is_read_once},
+    {"VTD-NEST-CUT-14", "3.7", "A mirror of as many pieces as there can be is cut in place.",
+     cuts_of_a_full_mirror},
     {"VTD-NEST-CUT-9", "3.7", "A large page and a table that maps the same are the same.",
      large_pages_become_tables},
     {"VTD-NEST-CUT-10", "3.7", "Large pages beside what leaves stay whole.",

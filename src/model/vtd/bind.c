@@ -545,17 +545,6 @@ static int flush_nested(struct nest_binding *binding, struct viommu_error *error
     return ret;
 }
 
-static int sync_ranges(const struct nest_binding *binding, const struct nest_pending *ranges,
-                       bool may_disturb, struct viommu_error *error)
-{
-    int ret = 0;
-
-    for (unsigned int i = 0; i < ranges->count && !ret; i++)
-        ret = vtd_shadow_sync(binding->target.shadow, ranges->entries[i].addr,
-                              ranges->entries[i].npages << 12, may_disturb, error);
-    return ret;
-}
-
 static int move_to_copy(struct nest_binding *binding, const struct nest_pending *ranges,
                         struct viommu_error *error)
 {
@@ -577,9 +566,9 @@ static int flush_shadow(struct nest_binding *binding, struct viommu_error *error
     if (!binding->second.count)
         return 0;
     ranges = binding->second;
-    ret = sync_ranges(binding, &ranges, false, error);
+    ret = vtd_shadow_sync(binding->target.shadow, &ranges, false, error);
     if (ret == -ESTALE && move_to_copy(binding, &ranges, error))
-        ret = sync_ranges(binding, &ranges, true, error);
+        ret = vtd_shadow_sync(binding->target.shadow, &ranges, true, error);
     else if (ret == -ESTALE)
         ret = 0;
     for (unsigned int i = 0; i < ranges.count && !ret; i++) {

@@ -194,11 +194,11 @@ int vtd_shadow_copy(struct vtd_shadow **out, const struct vtd_shadow *old,
                     const struct nest_pending *ranges, struct viommu_error *error);
 uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);
 /*
- * Bring [address, address + length) up to the guest's table; length 0: all of it. -ESTALE: nothing
- * was changed, as that would unmap for a moment what stays mapped, and may_disturb is false. After
- * another failure the shadow must not be used any more.
+ * Bring ranges up to the guest's table. -ESTALE: something was not done, as that would unmap for a
+ * moment what stays mapped, and may_disturb is false. After another failure the shadow must not be
+ * used any more.
  */
-int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_disturb,
+int vtd_shadow_sync(struct vtd_shadow *shadow, const struct nest_pending *ranges, bool may_disturb,
                     struct viommu_error *error);
 bool vtd_shadow_maps(const struct vtd_shadow *shadow, uint64_t address);
 /* Not attached any more. */

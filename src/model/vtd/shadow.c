@@ -154,13 +154,13 @@ static int take_areas(struct vtd_shadow *shadow, const struct scan *scan, struct
     return 0;
 }
 
-static int put_back(struct vtd_shadow *shadow, struct area_list *taken, struct viommu_error *error)
+static int put_back(struct vtd_shadow *shadow, const struct area_list *taken,
+                    struct viommu_error *error)
 {
     int ret = 0;
 
     for (size_t i = 0; i < taken->count && !ret; i++)
         ret = keep_area(shadow, &taken->areas[i], error);
-    taken->count = 0;
     return ret;
 }
 
@@ -216,22 +216,18 @@ static int map_missing(struct vtd_shadow *shadow, const struct area_list *kept,
     return ret;
 }
 
-static uint64_t last_iova(const struct vtd_shadow *shadow)
-{
-    return low_bits(12 + 9 * shadow->entry.second_levels);
-}
-
 /* What is mapped in a range, and what the table maps there now. */
 static int look(struct scan *scan, struct area_list *taken, struct viommu_error *error)
 {
     int ret = scan_whole(scan, error);
 
+    taken->count = 0;
     return ret ? ret : take_areas(scan->shadow, scan, taken, error);
 }
 
 /* Not now: everything as it was, -ESTALE. */
-static int leave(struct vtd_shadow *shadow, struct area_list *taken, const struct area_list *found,
-                 struct viommu_error *error)
+static int leave(struct vtd_shadow *shadow, const struct area_list *taken,
+                 const struct area_list *found, struct viommu_error *error)
 {
     int ret;
 
@@ -262,23 +258,27 @@ static int sync_range(struct scan *scan, struct area_list *taken, bool may_distu
     return ret ? ret : map_missing(shadow, taken, scan->list, error);
 }
 
-int vtd_shadow_sync(struct vtd_shadow *shadow, uint64_t address, uint64_t length, bool may_disturb,
+/* A range that the scan before it has grown over is done. */
+int vtd_shadow_sync(struct vtd_shadow *shadow, const struct nest_pending *ranges, bool may_disturb,
                     struct viommu_error *error)
 {
-    uint64_t limit = last_iova(shadow);
+    uint64_t limit = low_bits(12 + 9 * shadow->entry.second_levels);
     struct area_list taken = {0}, found = {0};
-    struct scan scan = {.shadow = shadow, .start = 0, .last = limit, .list = &found};
-    int ret;
+    struct scan scan = {.shadow = shadow, .start = 1, .last = 0, .list = &found};
+    int ret = 0;
 
-    if (length) {
-        scan.start = address;
-        scan.last = min64(address + length - 1, limit);
-    }
-    if (scan.start > limit)
-        return 0;
     if (!may_disturb)
         shadow->cut.count = 0;
-    ret = sync_range(&scan, &taken, may_disturb, error);
+    for (unsigned int i = 0; i < ranges->count && !ret; i++) {
+        uint64_t start = ranges->entries[i].addr;
+        uint64_t last = min64(start + (ranges->entries[i].npages << 12) - 1, limit);
+
+        if (start > limit || (start >= scan.start && last <= scan.last))
+            continue;
+        scan.start = start;
+        scan.last = last;
+        ret = sync_range(&scan, &taken, may_disturb, error);
+    }
     free(taken.areas);
     free(found.areas);
     return ret;
@@ -326,11 +326,12 @@ static int create_empty(struct vtd_shadow **out, struct vtd_assigned *assigned,
 int vtd_shadow_create(struct vtd_shadow **out, struct vtd_assigned *assigned,
                       const struct vtd_entry *entry, struct viommu_error *error)
 {
+    static const struct nest_pending all = {.count = 1, .entries = {{.npages = UINT64_MAX}}};
     int ret = create_empty(out, assigned, entry, error);
 
     if (ret)
         return ret;
-    ret = vtd_shadow_sync(*out, 0, 0, true, error);
+    ret = vtd_shadow_sync(*out, &all, true, error);
     if (ret)
         vtd_shadow_destroy(*out);
     return ret;
@@ -376,9 +377,8 @@ static int fill_copy(struct vtd_shadow *shadow, const struct vtd_shadow *old,
     shadow->earlier = old->earlier;
     shadow->planned = true;
     twalk_r(old->areas, plan_visit, &walk);
-    for (unsigned int i = 0; i < ranges->count && !walk.ret; i++)
-        walk.ret = vtd_shadow_sync(shadow, ranges->entries[i].addr, ranges->entries[i].npages << 12,
-                                   true, error);
+    if (!walk.ret)
+        walk.ret = vtd_shadow_sync(shadow, ranges, true, error);
     shadow->planned = false;
     if (!walk.ret)
         twalk_r(shadow->areas, map_visit, &walk);
