@@ -132,6 +132,16 @@ static void change_second_stage_page(struct assigned *assigned)
     assigned_wait(assigned);
 }
 
+/* A page that nothing uses, between the tables of the first stage. */
+static void cut_second_stage(struct assigned *assigned)
+{
+    uint64_t root = load64(&assigned->guest.machine, GUEST_PASIDS) & ~UINT64_C(0xfff);
+
+    guest_map(&assigned->guest, root, 4, GUEST_POOL + 0x2c000, 1, 0, SS_RW);
+    assigned_iotlb(assigned, IOTLB_PAGES, GUEST_DOMAIN, GUEST_POOL + 0x2c000, 0);
+    assigned_wait(assigned);
+}
+
 static void to_pass_through(struct assigned *assigned)
 {
     guest_pasid(&assigned->guest, 0, PASID_PGTT(4), GUEST_DOMAIN, 0);
@@ -183,6 +193,8 @@ static const struct path paths[] = {
     {"a page of the guest's second stage changes", from_twice_nested, change_second_stage_page,
      at_b, flush_tables},
     {"a page of the first stage on it changes", from_twice_nested, change_page, at_b, flush_tables},
+    {"an area of the guest's second stage is cut", from_twice_nested, cut_second_stage, at_a,
+     flush_tables},
     {"what is nested twice is bound once", from_twice_nested, rebind, at_b, flush_tables},
     {"a twice nested device is unplugged", from_twice_nested, unplug, NULL, NULL},
     {"a second-stage table is bound", from_shadowed, rebind_legacy, at_b, flush_tables},
