@@ -1,194 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* A VFIO device of the VMM, on a kernel that the test plays: what the guest sees, what the host is
- * asked. */
-#include "fake-vfio.h"
-#include "hosts.h"
-#include "irq.h"
-#include "machine.h"
+/*
+ * A VFIO device of the VMM, on a kernel that the test plays: what the guest sees, and what the host
+ * is asked. Interrupts are in test-vmm-vfio-irq.c.
+ */
 #include "pci_host.h"
 #include "pci_internal.h"
 #include "routes.h"
+#include "vfio-rig.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <viommu/assign.h>
 #include <viommu/soft.h>
 
 #include <cmocka.h>
-
-#define SLOT 3u
-
-#define COMMAND    0x04u
-#define MEMORY     0x0002u
-#define MASTER     0x0004u
-#define MSI_ENABLE 0x0001u
-
-/* ---- KVM, as far as the linker lets us stand in for it */
-
-static struct {
-    unsigned int slots;  /* directly mapped, now */
-    uint64_t lowest;     /* of the addresses that were mapped since the last look */
-    unsigned int routes; /* commits */
-    bool refuses_routes;
-    bool not_steady; /* no message keeps its way */
-    uint64_t address;
-    uint32_t data;
-} kvm;
-
-int __wrap_vmm_kvm_map(struct vmm *vm, uint64_t address, void *host, uint64_t size);
-void __wrap_vmm_kvm_unmap(struct vmm *vm, int slot);
-bool __wrap_vmm_routes_commit(struct vmm *vm);
-void __wrap_vmm_routes_set(struct vmm *vm, int gsi, uint64_t address, uint32_t data);
-bool __wrap_vmm_irq_lookup(const struct viommu_pci_device *from, uint64_t *address, uint32_t *data);
-
-int __wrap_vmm_kvm_map(struct vmm *vm, uint64_t address, void *host, uint64_t size)
-{
-    (void)vm;
-    assert_non_null(host);
-    assert_int_equal((address | size) % 4096, 0);
-    if (!kvm.lowest || address < kvm.lowest)
-        kvm.lowest = address;
-    kvm.slots++;
-    return (int)kvm.slots;
-}
-
-void __wrap_vmm_kvm_unmap(struct vmm *vm, int slot)
-{
-    (void)vm;
-    if (slot >= 0)
-        kvm.slots--;
-}
-
-bool __wrap_vmm_routes_commit(struct vmm *vm)
-{
-    (void)vm;
-    kvm.routes++;
-    return !kvm.refuses_routes;
-}
-
-void __wrap_vmm_routes_set(struct vmm *vm, int gsi, uint64_t address, uint32_t data)
-{
-    (void)vm;
-    assert_true(gsi >= (int)VMM_GSI_COUNT);
-    kvm.address = address;
-    kvm.data = data;
-}
-
-bool __wrap_vmm_irq_lookup(const struct viommu_pci_device *from, uint64_t *address, uint32_t *data)
-{
-    (void)from, (void)address, (void)data;
-    return !kvm.not_steady;
-}
-
-/* ---- The device in a machine */
-
-static struct vmm_vfio *vfio;
-static const char *host_device; /* of the simulated host, that it is attached as; NULL: it is not */
-
-static int attach(struct machine *machine, struct viommu_error *error)
-{
-    if (!host_device)
-        return 0;
-    return viommu_assign_attach(machine->vm.assign, vfio->fn.viommu, host_device, &vfio->attachment,
-                                error);
-}
-
-static int try_device(struct machine *machine, struct viommu_error *error)
-{
-    static const struct vmm_pci_identity identity = {.name = "vfio test"};
-    int ret;
-
-    vfio = calloc(1, sizeof(*vfio));
-    assert_non_null(vfio);
-    strcpy(vfio->name, identity.name);
-    vfio->kernel = &fake_kernel;
-    ret =
-        vmm_pci_function_init(&vfio->fn, &machine->vm, SLOT << 3, &identity, &vmm_vfio_ops, error);
-    assert_int_equal(ret, 0);
-    assert_int_equal(attach(machine, error), 0);
-    ret = vmm_vfio_open(vfio, FAKE_FD, error);
-    if (!ret)
-        ret = vmm_pci_register(&vfio->fn, error);
-    if (!ret) {
-        vmm_vfio_messages_changed(&vfio->fn, 0, 0);
-        vmm_vfio_set_command(vfio, true);
-        return 0;
-    }
-    vmm_vfio_close(vfio);
-    vmm_pci_function_fini(&vfio->fn);
-    free(vfio);
-    return ret;
-}
-
-static struct machine *bare_machine(void)
-{
-    struct machine *machine = machine_create(NULL, NULL);
-
-    memset(&kvm, 0, sizeof(kvm));
-    assert_int_equal(vmm_routes_create(&machine->vm, NULL), 0);
-    return machine;
-}
-
-static void bare_machine_destroy(struct machine *machine)
-{
-    vmm_pci_host_destroy(&machine->vm);
-    vmm_routes_destroy(&machine->vm);
-    machine_destroy(machine);
-    assert_int_equal(kvm.slots, 0);
-    assert_int_equal(fake.mapped, 0);
-    assert_int_equal(fake.irqfds, 0);
-}
-
-static int setup(void **state)
-{
-    struct machine *machine = bare_machine();
-    struct viommu_error error;
-
-    fake_vfio_reset();
-    if (try_device(machine, &error))
-        fail_msg("%s", error.message);
-    *state = machine;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    bare_machine_destroy(*state);
-    return 0;
-}
-
-static uint32_t config(struct machine *machine, unsigned int offset, unsigned int size)
-{
-    return machine_config_read(machine, SLOT, offset, size);
-}
-
-static void set_config(struct machine *machine, unsigned int offset, unsigned int size,
-                       uint32_t value)
-{
-    machine_config_write(machine, SLOT, offset, size, value);
-}
-
-static uint64_t bar0(struct machine *machine)
-{
-    return config(machine, 0x10, 4) & ~0xfu;
-}
-
-static void wait_for_message(struct machine *machine, uint8_t vector, unsigned int count)
-{
-    for (int i = 0; i < 5000 && machine_messages(machine, vector) < count; i++)
-        usleep(1000);
-    assert_int_equal(machine_messages(machine, vector), count);
-}
-
-static void wait_for_line(struct machine *machine, bool level)
-{
-    for (int i = 0; i < 5000 && machine_line(machine, SLOT) != level; i++)
-        usleep(1000);
-    assert_int_equal(machine_line(machine, SLOT), level);
-}
 
 /* ---- What the guest sees */
 
@@ -196,14 +23,14 @@ static void the_guest_sees_the_device(void **state)
 {
     struct machine *machine = *state;
 
-    assert_int_equal(config(machine, 0x00, 4), 0x56781234);
-    assert_int_equal(config(machine, 0x08, 4), 0x02000007);
-    assert_int_equal(config(machine, 0x2c, 4), 0x9abc4321);
-    assert_int_equal(config(machine, 0x3d, 1), 1);
-    assert_int_equal(config(machine, 0x10, 4) & 0xf, 0xc);
-    assert_int_equal(config(machine, 0x18, 4) & 0x3, 0x1);
-    set_config(machine, 0x10, 4, 0xffffffff);
-    assert_int_equal(config(machine, 0x10, 4), (uint32_t) ~(FAKE_BAR_SIZE - 1) | 0xc);
+    assert_int_equal(vfio_rig_config(machine, 0x00, 4), 0x56781234);
+    assert_int_equal(vfio_rig_config(machine, 0x08, 4), 0x02000007);
+    assert_int_equal(vfio_rig_config(machine, 0x2c, 4), 0x9abc4321);
+    assert_int_equal(vfio_rig_config(machine, 0x3d, 1), 1);
+    assert_int_equal(vfio_rig_config(machine, 0x10, 4) & 0xf, 0xc);
+    assert_int_equal(vfio_rig_config(machine, 0x18, 4) & 0x3, 0x1);
+    vfio_rig_set_config(machine, 0x10, 4, 0xffffffff);
+    assert_int_equal(vfio_rig_config(machine, 0x10, 4), (uint32_t) ~(FAKE_BAR_SIZE - 1) | 0xc);
 }
 
 static void capabilities_lie_where_the_device_has_them(void **state)
@@ -218,20 +45,20 @@ static void capabilities_lie_where_the_device_has_them(void **state)
     for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
         assert_int_equal(machine_capability(machine, SLOT, shown[i].id, 0), shown[i].at);
     /* An endpoint without a link, awake, with the reset that it has. */
-    assert_int_equal(config(machine, FAKE_EXPRESS + 2, 2), 0x0092);
-    assert_int_equal(config(machine, FAKE_EXPRESS + 4, 4), 0x10008000);
-    assert_int_equal(config(machine, FAKE_EXPRESS + 0xc, 4), 0);
-    assert_int_equal(config(machine, FAKE_POWER + 4, 2) & 3, 0);
+    assert_int_equal(vfio_rig_config(machine, FAKE_EXPRESS + 2, 2), 0x0092);
+    assert_int_equal(vfio_rig_config(machine, FAKE_EXPRESS + 4, 4), 0x10008000);
+    assert_int_equal(vfio_rig_config(machine, FAKE_EXPRESS + 0xc, 4), 0);
+    assert_int_equal(vfio_rig_config(machine, FAKE_POWER + 4, 2) & 3, 0);
 }
 
 static void a_hidden_first_extended_capability_leaves_a_null_one(void **state)
 {
     struct machine *machine = *state;
 
-    assert_int_equal(config(machine, 0x100, 4), FAKE_SERIAL << 20);
-    assert_int_equal(config(machine, FAKE_SERIAL, 4), 0x00010003 | FAKE_SPECIFIC << 20);
-    assert_int_equal(config(machine, FAKE_SERIAL + 4, 4), 0x11223344);
-    assert_int_equal(config(machine, FAKE_SPECIFIC, 4), 0x0001000b);
+    assert_int_equal(vfio_rig_config(machine, 0x100, 4), FAKE_SERIAL << 20);
+    assert_int_equal(vfio_rig_config(machine, FAKE_SERIAL, 4), 0x00010003 | FAKE_SPECIFIC << 20);
+    assert_int_equal(vfio_rig_config(machine, FAKE_SERIAL + 4, 4), 0x11223344);
+    assert_int_equal(vfio_rig_config(machine, FAKE_SPECIFIC, 4), 0x0001000b);
 }
 
 static struct machine *attached_machine(const char *viommu)
@@ -244,7 +71,7 @@ static struct machine *attached_machine(const char *viommu)
     host_device = "0000:3a:03.0";
     assert_int_equal(vmm_routes_create(&machine->vm, NULL), 0);
     assert_int_equal(viommu_soft_device_add(machine->vm.host, host_device, 0, &device, &error), 0);
-    if (try_device(machine, &error))
+    if (vfio_rig_try_device(machine, &error))
         fail_msg("%s", error.message);
     return machine;
 }
@@ -252,7 +79,7 @@ static struct machine *attached_machine(const char *viommu)
 static void attached_machine_destroy(struct machine *machine)
 {
     host_device = NULL;
-    bare_machine_destroy(machine);
+    vfio_rig_bare_machine_destroy(machine);
 }
 
 #define SERVICES 0x170u /* behind what the device has */
@@ -276,13 +103,13 @@ static void services_are_made_up(void **state)
 
         fake_vfio_reset();
         machine = attached_machine(rows[i].viommu);
-        assert_int_equal(config(machine, FAKE_SPECIFIC, 4),
+        assert_int_equal(vfio_rig_config(machine, FAKE_SPECIFIC, 4),
                          0x0001000b | (rows[i].first ? SERVICES << 20 : 0));
-        assert_int_equal(config(machine, SERVICES, 4), rows[i].first);
-        assert_int_equal(config(machine, SERVICES + 8, 4), rows[i].second);
-        assert_int_equal(config(machine, SERVICES + 16, 4), rows[i].third);
+        assert_int_equal(vfio_rig_config(machine, SERVICES, 4), rows[i].first);
+        assert_int_equal(vfio_rig_config(machine, SERVICES + 8, 4), rows[i].second);
+        assert_int_equal(vfio_rig_config(machine, SERVICES + 16, 4), rows[i].third);
         if ((rows[i].first & 0xffff) == 0x1b)
-            assert_int_equal(config(machine, SERVICES + 4, 2), 20 << 8);
+            assert_int_equal(vfio_rig_config(machine, SERVICES + 4, 2), 20 << 8);
         attached_machine_destroy(machine);
     }
 }
@@ -295,16 +122,16 @@ static void services_are_the_hosts_to_switch(void **state)
     (void)state;
     fake_vfio_reset();
     machine = attached_machine("vtd,pasid-bits=20,device-iotlb=on,page-requests=on");
-    set_config(machine, SERVICES + 6, 2, 1);
-    set_config(machine, SERVICES + 14, 2, 0x8000);
-    set_config(machine, SERVICES + 20, 2, 1);
-    assert_int_equal(config(machine, SERVICES + 6, 2), 1);
-    assert_int_equal(config(machine, SERVICES + 14, 2), 0x8000);
-    assert_int_equal(config(machine, SERVICES + 20, 4), 0x80000001);
-    set_config(machine, SERVICES + 20, 2, 0);
-    assert_int_equal(config(machine, SERVICES + 20, 4), 0x81000000);
-    set_config(machine, SERVICES + 20, 2, 2);
-    assert_int_equal(config(machine, SERVICES + 20, 4), 0x81000000);
+    vfio_rig_set_config(machine, SERVICES + 6, 2, 1);
+    vfio_rig_set_config(machine, SERVICES + 14, 2, 0x8000);
+    vfio_rig_set_config(machine, SERVICES + 20, 2, 1);
+    assert_int_equal(vfio_rig_config(machine, SERVICES + 6, 2), 1);
+    assert_int_equal(vfio_rig_config(machine, SERVICES + 14, 2), 0x8000);
+    assert_int_equal(vfio_rig_config(machine, SERVICES + 20, 4), 0x80000001);
+    vfio_rig_set_config(machine, SERVICES + 20, 2, 0);
+    assert_int_equal(vfio_rig_config(machine, SERVICES + 20, 4), 0x81000000);
+    vfio_rig_set_config(machine, SERVICES + 20, 2, 2);
+    assert_int_equal(vfio_rig_config(machine, SERVICES + 20, 4), 0x81000000);
     for (unsigned int i = 0; i < 32; i++)
         assert_int_equal(fake.config[SERVICES + i], 0);
     attached_machine_destroy(machine);
@@ -324,8 +151,8 @@ static void services_need_room(void **state)
         else
             memcpy(fake.config + FAKE_SPECIFIC + 4, &to_the_end, 4);
         machine = attached_machine("vtd,pasid-bits=20,device-iotlb=on,page-requests=on");
-        assert_int_equal(config(machine, FAKE_SPECIFIC, 4), conventional ? 0 : 0x0001000b);
-        assert_int_equal(config(machine, 0x100, 4), conventional ? 0 : FAKE_SERIAL << 20);
+        assert_int_equal(vfio_rig_config(machine, FAKE_SPECIFIC, 4), conventional ? 0 : 0x0001000b);
+        assert_int_equal(vfio_rig_config(machine, 0x100, 4), conventional ? 0 : FAKE_SERIAL << 20);
         attached_machine_destroy(machine);
     }
 }
@@ -334,16 +161,16 @@ static void vendor_registers_are_the_devices(void **state)
 {
     struct machine *machine = *state;
 
-    set_config(machine, FAKE_VENDOR + 4, 4, 0x12345678);
+    vfio_rig_set_config(machine, FAKE_VENDOR + 4, 4, 0x12345678);
     assert_memory_equal(fake.config + FAKE_VENDOR + 4, "\x78\x56\x34\x12", 4);
     memcpy(fake.config + FAKE_VENDOR + 4, "\x01\x02\x03\x04", 4);
-    assert_int_equal(config(machine, FAKE_VENDOR + 4, 4), 0x04030201);
+    assert_int_equal(vfio_rig_config(machine, FAKE_VENDOR + 4, 4), 0x04030201);
     memcpy(fake.config + FAKE_SPECIFIC + 8, "\x05\x06\x07\x08", 4);
-    assert_int_equal(config(machine, FAKE_SPECIFIC + 8, 4), 0x08070605);
+    assert_int_equal(vfio_rig_config(machine, FAKE_SPECIFIC + 8, 4), 0x08070605);
     /* Not the list that they are in. */
     fake.config[FAKE_VENDOR + 1] = 0xee;
-    assert_int_equal(config(machine, FAKE_VENDOR, 2), 0x09 | FAKE_EXPRESS << 8);
-    set_config(machine, FAKE_POWER + 4, 2, 3);
+    assert_int_equal(vfio_rig_config(machine, FAKE_VENDOR, 2), 0x09 | FAKE_EXPRESS << 8);
+    vfio_rig_set_config(machine, FAKE_POWER + 4, 2, 3);
     assert_int_equal(fake.config[FAKE_POWER + 4], 3); /* as it was: the host's business */
 }
 
@@ -351,9 +178,9 @@ static void bus_mastering_follows_the_guest_and_decoding_stays(void **state)
 {
     struct machine *machine = *state;
 
-    set_config(machine, COMMAND, 2, 0);
+    vfio_rig_set_config(machine, COMMAND, 2, 0);
     assert_int_equal(fake.config[COMMAND] & (MEMORY | MASTER), MEMORY);
-    set_config(machine, COMMAND, 2, MASTER);
+    vfio_rig_set_config(machine, COMMAND, 2, MASTER);
     assert_int_equal(fake.config[COMMAND] & (MEMORY | MASTER), MEMORY | MASTER);
 }
 
@@ -364,12 +191,12 @@ static void pages_without_msix_are_mapped(void **state)
     /* 0..1fff, 3000..3fff, 5000..7fff */
     assert_int_equal(fake.mapped, 3);
     assert_int_equal(kvm.slots, 3);
-    assert_int_equal(kvm.lowest, bar0(machine));
-    set_config(machine, COMMAND, 2, 0);
+    assert_int_equal(kvm.lowest, vfio_rig_bar0(machine));
+    vfio_rig_set_config(machine, COMMAND, 2, 0);
     assert_int_equal(kvm.slots, 0);
     kvm.lowest = 0;
-    set_config(machine, 0x10, 4, 0xd0000000);
-    set_config(machine, COMMAND, 2, MEMORY);
+    vfio_rig_set_config(machine, 0x10, 4, 0xd0000000);
+    vfio_rig_set_config(machine, COMMAND, 2, MEMORY);
     assert_int_equal(kvm.slots, 3);
     assert_int_equal(kvm.lowest, 0xd0000000);
 }
@@ -377,7 +204,7 @@ static void pages_without_msix_are_mapped(void **state)
 static void what_is_not_mapped_is_read_and_written(void **state)
 {
     struct machine *machine = *state;
-    uint64_t base = bar0(machine);
+    uint64_t base = vfio_rig_bar0(machine);
 
     memcpy(fake.bar + 0x2f00, "\x11\x22\x33\x44\x55\x66\x77\x88", 8);
     assert_int_equal(machine_read(machine, base + 0x2f00, 8), 0x8877665544332211);
@@ -394,208 +221,16 @@ static void what_is_not_mapped_is_read_and_written(void **state)
 
 static void a_list_of_areas_is_kept_to(void **state)
 {
-    struct machine *machine = bare_machine();
+    struct machine *machine = vfio_rig_bare_machine();
     struct viommu_error error;
 
     (void)state;
     fake_vfio_reset();
     fake.sparse = true;
-    assert_int_equal(try_device(machine, &error), 0);
+    assert_int_equal(vfio_rig_try_device(machine, &error), 0);
     assert_int_equal(fake.mapped, 1); /* 5000..7fff */
-    assert_int_equal(kvm.lowest, bar0(machine) + 0x5000);
-    bare_machine_destroy(machine);
-}
-
-/* ---- Interrupts */
-
-static void set_vector(struct machine *machine, unsigned int vector, uint8_t number, bool masked)
-{
-    uint64_t entry = bar0(machine) + FAKE_TABLE + 16 * vector;
-
-    machine_write(machine, entry, 4, 0xfee00000);
-    machine_write(machine, entry + 4, 4, 0);
-    machine_write(machine, entry + 8, 4, number);
-    machine_write(machine, entry + 12, 4, masked);
-}
-
-static void enable_msix(struct machine *machine)
-{
-    set_config(machine, FAKE_MSIX + 2, 2, 0x8000);
-}
-
-static void vectors_go_to_kvm(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, 0); /* none is used */
-    assert_int_equal(fake.triggers[VFIO_PCI_INTX_IRQ_INDEX].count, 0);
-    set_vector(machine, 1, 0x41, false);
-    assert_int_equal(fake.irqfds, 1);
-    assert_int_equal(kvm.address, 0xfee00000);
-    assert_int_equal(kvm.data, 0x41);
-    assert_true(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].events[1] >= 0);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].events[0], -1);
-    set_config(machine, FAKE_MSIX + 2, 2, 0);
-    assert_int_equal(fake.irqfds, 0);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, 0);
-    assert_int_equal(fake.triggers[VFIO_PCI_INTX_IRQ_INDEX].count, 1);
-}
-
-static void a_masked_vector_becomes_pending(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    set_vector(machine, 2, 0x42, false);
-    set_vector(machine, 2, 0x42, true);
-    assert_int_equal(fake.irqfds, 0);
-    fake_vfio_signal(VFIO_PCI_MSIX_IRQ_INDEX, 2);
-    for (int i = 0; i < 5000 && !machine_read(machine, bar0(machine) + FAKE_PBA, 8); i++)
-        usleep(1000);
-    assert_int_equal(machine_read(machine, bar0(machine) + FAKE_PBA, 8), 1u << 2);
-    assert_int_equal(machine_messages(machine, 0x42), 0);
-    set_vector(machine, 2, 0x42, false);
-    assert_int_equal(machine_messages(machine, 0x42), 1);
-    assert_int_equal(fake.irqfds, 1);
-}
-
-/* As after a vIOMMU posts, or blocks, what comes: each message must pass by. */
-static void a_vector_that_must_be_seen_goes_by_the_loop(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    set_vector(machine, 0, 0x43, false);
-    assert_int_equal(fake.irqfds, 1);
-    kvm.not_steady = true;
-    vmm_irq_remapping_changed(&machine->vm);
-    assert_int_equal(fake.irqfds, 0);
-    fake_vfio_signal(VFIO_PCI_MSIX_IRQ_INDEX, 0);
-    wait_for_message(machine, 0x43, 1);
-    kvm.not_steady = false;
-    vmm_irq_remapping_changed(&machine->vm);
-    assert_int_equal(fake.irqfds, 1);
-}
-
-static void what_kvm_refuses_goes_by_the_loop(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    kvm.refuses_routes = true;
-    set_vector(machine, 0, 0x44, false);
-    assert_int_equal(fake.irqfds, 0);
-    fake_vfio_signal(VFIO_PCI_MSIX_IRQ_INDEX, 0);
-    wait_for_message(machine, 0x44, 1);
-    kvm.refuses_routes = false;
-    fake.no_irqfd = true;
-    set_vector(machine, 0, 0x45, false);
-    fake_vfio_signal(VFIO_PCI_MSIX_IRQ_INDEX, 0);
-    wait_for_message(machine, 0x45, 1);
-    fake.no_irqfd = false;
-}
-
-static void a_route_that_is_refused_later_ends_at_the_loop(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    set_vector(machine, 0, 0x46, false);
-    kvm.refuses_routes = true;
-    set_vector(machine, 0, 0x47, false);
-    assert_int_equal(fake.irqfds, 0);
-    fake_vfio_signal(VFIO_PCI_MSIX_IRQ_INDEX, 0);
-    wait_for_message(machine, 0x47, 1);
-}
-
-static void more_vectors_are_had_as_they_are_used(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    set_vector(machine, 0, 0x50, false);
-    assert_int_equal(fake.enables, 1);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, 32);
-    set_vector(machine, 31, 0x51, false);
-    assert_int_equal(fake.enables, 1);
-    set_vector(machine, 39, 0x52, false);
-    assert_int_equal(fake.enables, 2);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, FAKE_VECTORS);
-    assert_int_equal(fake.irqfds, 3);
-    assert_true(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].events[31] >= 0);
-}
-
-static void a_host_that_can_grow_is_not_interrupted(void **state)
-{
-    struct machine *machine = bare_machine();
-    struct viommu_error error;
-
-    (void)state;
-    fake_vfio_reset();
-    fake.msix_flags = 0;
-    assert_int_equal(try_device(machine, &error), 0);
-    enable_msix(machine);
-    set_vector(machine, 0, 0x50, false);
-    set_vector(machine, 39, 0x52, false);
-    assert_int_equal(fake.enables, 1);
-    assert_int_equal(fake.irqfds, 2);
-    bare_machine_destroy(machine);
-}
-
-static void msi_has_all_its_vectors(void **state)
-{
-    struct machine *machine = *state;
-
-    set_config(machine, FAKE_MSI + 4, 4, 0xfee00000);
-    set_config(machine, FAKE_MSI + 0xc, 2, 0x60);
-    set_config(machine, FAKE_MSI + 2, 2, MSI_ENABLE | 1 << 4);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSI_IRQ_INDEX].count, 2);
-    assert_int_equal(fake.irqfds, 2);
-    assert_int_equal(kvm.data, 0x61);
-    /* A function that is no bus master sends nothing. */
-    set_config(machine, COMMAND, 2, MEMORY);
-    assert_int_equal(fake.irqfds, 0);
-    set_config(machine, COMMAND, 2, MEMORY | MASTER);
-    assert_int_equal(fake.irqfds, 2);
-    set_config(machine, FAKE_MSI + 2, 2, 0);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSI_IRQ_INDEX].count, 0);
-    assert_int_equal(fake.irqfds, 0);
-}
-
-static void the_line_stays_until_it_is_served(void **state)
-{
-    struct machine *machine = *state;
-    uint64_t count;
-
-    assert_int_equal(fake.triggers[VFIO_PCI_INTX_IRQ_INDEX].count, 1);
-    fake_vfio_signal(VFIO_PCI_INTX_IRQ_INDEX, 0);
-    wait_for_line(machine, true);
-    assert_int_equal(read(fake.unmask, &count, sizeof(count)), -1);
-    vmm_pci_lines_served(&machine->vm, 1u << (VMM_GSI_PCI_FIRST + (SLOT + 1) % VMM_GSI_PCI_COUNT));
-    assert_true(machine_line(machine, SLOT)); /* that was another line */
-    vmm_pci_lines_served(&machine->vm, 1u << (VMM_GSI_PCI_FIRST + SLOT % VMM_GSI_PCI_COUNT));
-    assert_false(machine_line(machine, SLOT));
-    assert_int_equal(read(fake.unmask, &count, sizeof(count)), sizeof(count));
-    fake_vfio_signal(VFIO_PCI_INTX_IRQ_INDEX, 0);
-    wait_for_line(machine, true);
-}
-
-static void interrupts_that_the_host_refuses_stay_silent(void **state)
-{
-    struct machine *machine = *state;
-
-    enable_msix(machine);
-    fake.fail_request = VFIO_DEVICE_SET_IRQS;
-    set_vector(machine, 0, 0x48, false);
-    assert_int_equal(fake.irqfds, 0);
-    fake.fail_request = 0;
-    set_vector(machine, 0, 0x48, false); /* and may be had later */
-    assert_int_equal(fake.irqfds, 1);
-    fake.fail_request = VFIO_DEVICE_SET_IRQS;
-    set_config(machine, FAKE_MSIX + 2, 2, 0);
-    assert_int_equal(fake.irqfds, 0);
-    fake.fail_request = 0;
+    assert_int_equal(kvm.lowest, vfio_rig_bar0(machine) + 0x5000);
+    vfio_rig_bare_machine_destroy(machine);
 }
 
 /* ---- Resets and the end */
@@ -605,33 +240,33 @@ static void a_function_level_reset_reaches_the_device(void **state)
     struct machine *machine = *state;
     unsigned int before = fake.resets;
 
-    enable_msix(machine);
-    set_vector(machine, 0, 0x49, false);
+    vfio_rig_enable_msix(machine);
+    vfio_rig_set_vector(machine, 0, 0x49, false);
     fake.config[COMMAND] = 0; /* as a reset leaves it */
-    set_config(machine, FAKE_EXPRESS + 8, 2, 0x8000);
+    vfio_rig_set_config(machine, FAKE_EXPRESS + 8, 2, 0x8000);
     assert_int_equal(fake.resets, before + 1);
     assert_int_equal(fake.irqfds, 0);
     assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, 0);
     assert_int_equal(fake.triggers[VFIO_PCI_INTX_IRQ_INDEX].count, 1);
     assert_int_equal(fake.config[COMMAND] & (MEMORY | MASTER), MEMORY);
-    assert_int_equal(config(machine, FAKE_MSIX + 2, 2) & 0x8000, 0);
+    assert_int_equal(vfio_rig_config(machine, FAKE_MSIX + 2, 2) & 0x8000, 0);
     assert_int_equal(kvm.slots, 0);
 }
 
 static void a_device_without_reset_goes_through_one_of_its_bus(void **state)
 {
-    struct machine *machine = bare_machine();
+    struct machine *machine = vfio_rig_bare_machine();
     struct viommu_error error;
 
     (void)state;
     fake_vfio_reset();
     fake.device_flags = VFIO_DEVICE_FLAGS_PCI;
-    assert_int_equal(try_device(machine, &error), 0);
+    assert_int_equal(vfio_rig_try_device(machine, &error), 0);
     assert_int_equal(fake.hot_resets, 1);
-    set_config(machine, FAKE_EXPRESS + 8, 2, 0x8000);
+    vfio_rig_set_config(machine, FAKE_EXPRESS + 8, 2, 0x8000);
     assert_int_equal(fake.hot_resets, 2);
     assert_int_equal(fake.resets, 0);
-    bare_machine_destroy(machine);
+    vfio_rig_bare_machine_destroy(machine);
 }
 
 static void the_machines_reset_reaches_the_device(void **state)
@@ -649,7 +284,7 @@ static void the_machines_reset_reaches_the_device(void **state)
 
 static void is_gone(struct machine *machine)
 {
-    assert_int_equal(config(machine, 0, 4), 0xffffffff);
+    assert_int_equal(vfio_rig_config(machine, 0, 4), 0xffffffff);
     assert_int_equal(fake.mapped, 0);
     assert_int_equal(kvm.slots, 0);
     assert_int_equal(fake.irqfds, 0);
@@ -662,8 +297,8 @@ static void a_device_that_the_host_wants_back_is_unplugged(void **state)
 {
     struct machine *machine = *state;
 
-    enable_msix(machine);
-    set_vector(machine, 0, 0x49, false);
+    vfio_rig_enable_msix(machine);
+    vfio_rig_set_vector(machine, 0, 0x49, false);
     fake_vfio_signal(VFIO_PCI_REQ_IRQ_INDEX, 0);
     for (int i = 0; i < 5000 && !vmm_pci_is_unplugged(&vfio->fn); i++)
         usleep(1000);
@@ -675,7 +310,7 @@ static void a_device_that_the_host_wants_back_is_unplugged(void **state)
 static void *read_on(void *opaque)
 {
     struct machine *machine = opaque;
-    uint64_t base = bar0(machine);
+    uint64_t base = vfio_rig_bar0(machine);
 
     while (machine_read(machine, base + 0x2f00, 4) != 0xffffffff)
         machine_write(machine, base + 0x2f10, 4, 1);
@@ -752,14 +387,14 @@ static void what_is_no_device_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct machine *machine = bare_machine();
+        struct machine *machine = vfio_rig_bare_machine();
 
         fake_vfio_reset();
         cases[i].set();
-        assert_true(try_device(machine, &error) < 0);
+        assert_true(vfio_rig_try_device(machine, &error) < 0);
         if (!strstr(error.message, cases[i].sentence))
             fail_msg("'%s' is not in '%s'", cases[i].sentence, error.message);
-        bare_machine_destroy(machine);
+        vfio_rig_bare_machine_destroy(machine);
     }
 }
 
@@ -773,17 +408,17 @@ static void every_call_may_fail(void **state)
     (void)state;
     fake_vfio_reset();
     for (unsigned int at = 1;; at++) {
-        struct machine *machine = bare_machine();
+        struct machine *machine = vfio_rig_bare_machine();
 
         fake_vfio_reset();
         fake.fail_at = at;
         error.message[0] = '\0';
-        if (try_device(machine, &error)) {
+        if (vfio_rig_try_device(machine, &error)) {
             assert_true(error.message[0]);
             refused++;
         }
         calls = fake.calls;
-        bare_machine_destroy(machine);
+        vfio_rig_bare_machine_destroy(machine);
         if (calls < at)
             break;
     }
@@ -792,7 +427,7 @@ static void every_call_may_fail(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, vfio_rig_setup, vfio_rig_teardown)
     const struct CMUnitTest tests[] = {
         TEST(the_guest_sees_the_device),
         TEST(capabilities_lie_where_the_device_has_them),
@@ -805,16 +440,6 @@ int main(void)
         TEST(pages_without_msix_are_mapped),
         TEST(what_is_not_mapped_is_read_and_written),
         cmocka_unit_test(a_list_of_areas_is_kept_to),
-        TEST(vectors_go_to_kvm),
-        TEST(a_masked_vector_becomes_pending),
-        TEST(a_vector_that_must_be_seen_goes_by_the_loop),
-        TEST(what_kvm_refuses_goes_by_the_loop),
-        TEST(a_route_that_is_refused_later_ends_at_the_loop),
-        TEST(more_vectors_are_had_as_they_are_used),
-        cmocka_unit_test(a_host_that_can_grow_is_not_interrupted),
-        TEST(msi_has_all_its_vectors),
-        TEST(the_line_stays_until_it_is_served),
-        TEST(interrupts_that_the_host_refuses_stay_silent),
         TEST(a_function_level_reset_reaches_the_device),
         cmocka_unit_test(a_device_without_reset_goes_through_one_of_its_bus),
         TEST(the_machines_reset_reaches_the_device),
