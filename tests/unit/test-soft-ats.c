@@ -607,7 +607,8 @@ static void test_concurrent(void **state)
     static const struct viommu_pci_ats_ops ops = {sizeof(ops), worker_forget, NULL};
     static const uint64_t pages[2] = {DATA, DATA + PAGE};
     struct worker worker = {0};
-    uint64_t *words[2];
+    static const char zeros[8];
+    char *words[2]; /* at no multiple of 8 */
     struct rig rig;
     struct tlb tlb;
 
@@ -620,17 +621,17 @@ static void test_concurrent(void **state)
     pthread_cond_init(&worker.idle, NULL);
     assert_int_equal(viommu_soft_device_set_ats(rig.device, &ops, &worker, NULL), 0);
     for (int i = 0; i < 2; i++)
-        words[i] = (uint64_t *)(rig_at(&rig, pages[i]) + IOVA % PAGE);
+        words[i] = rig_at(&rig, pages[i]) + IOVA % PAGE;
     assert_int_equal(pthread_create(&worker.thread, NULL, work, &worker), 0);
     for (unsigned int round = 0; round < 500; round++) {
-        uint64_t *old = words[round % 2];
+        char *old = words[round % 2];
 
         __atomic_store_n((uint64_t *)rig_at(&rig, PT + 4 * 8), pages[!(round % 2)] | ALL,
                          __ATOMIC_RELEASE);
         assert_int_equal(rig_invalidate(&rig, BASE, 1, 0), 0);
-        *old = 0;
+        memset(old, 0, sizeof(zeros));
         await_writes(&worker, 2);
-        assert_true(*old == 0);
+        assert_memory_equal(old, zeros, sizeof(zeros));
     }
     __atomic_store_n(&worker.end, true, __ATOMIC_RELAXED);
     pthread_join(worker.thread, NULL);
