@@ -141,8 +141,10 @@ static void unbind(struct mock *mock, struct mock_device *device)
 static int make_device(struct mock *mock, struct mock_device *device)
 {
     struct uapi_ioas_alloc ioas = {.size = sizeof(ioas)};
-    struct test_cmd cmd = {.op = TEST_DEVICE, .device.flags = TEST_DEVICE_HAS_PASID};
-    struct uapi_hwpt_alloc hwpt = {.size = sizeof(hwpt), .flags = UAPI_HWPT_PASID};
+    struct test_cmd cmd = {.op = TEST_DEVICE,
+                           .device.flags = mock->has_pasids ? TEST_DEVICE_HAS_PASID : 0};
+    struct uapi_hwpt_alloc hwpt = {.size = sizeof(hwpt),
+                                   .flags = mock->has_pasids ? UAPI_HWPT_PASID : 0};
     int ret = rig_ioctl(NULL, mock->iommufd, UAPI_IOAS_ALLOC, &ioas);
 
     if (ret)
@@ -274,6 +276,16 @@ static int mock_sys_ioctl(void *opaque, int descriptor, unsigned long request, v
     return ret;
 }
 
+/* Calls that cannot succeed: what is not there is refused in another way. */
+static void look_around(struct mock *mock)
+{
+    struct test_cmd check = {.op = TEST_PASID_CHECK};
+    struct uapi_ioas_map_file map = {.size = 0};
+
+    mock->has_pasids = test(mock, &check) != -EOPNOTSUPP;
+    mock->has_files = rig_ioctl(NULL, mock->iommufd, UAPI_IOAS_MAP_FILE, &map) != -ENOTTY;
+}
+
 bool mock_open(struct mock *mock)
 {
     struct test_cmd cmd = {.op = 0};
@@ -284,7 +296,10 @@ bool mock_open(struct mock *mock)
     mock->sys.close = mock_sys_close;
     mock->sys.ioctl = mock_sys_ioctl;
     mock->iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
-    return mock->iommufd >= 0 && test(mock, &cmd) != -ENOTTY;
+    if (mock->iommufd < 0 || test(mock, &cmd) == -ENOTTY)
+        return false;
+    look_around(mock);
+    return true;
 }
 
 void mock_close(struct mock *mock)

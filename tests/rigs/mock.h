@@ -48,10 +48,12 @@ struct mock {
     struct host_sys sys; /* for iommufd_create() */
     int iommufd;
     struct mock_device devices[MOCK_DEVICES];
+    bool has_pasids;         /* Linux 6.15 */
+    bool has_files;          /* Linux 6.13 */
     unsigned long map_files; /* IOAS_MAP_FILE calls that succeeded */
 };
 
-/* False: this kernel has no mock. */
+/* False: this kernel has no mock. What it has otherwise is seen by asking the mock itself. */
 bool mock_open(struct mock *mock);
 void mock_close(struct mock *mock);
 
