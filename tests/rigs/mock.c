@@ -341,14 +341,18 @@ int mock_check_pasid(struct mock *mock, uint32_t device, uint32_t pasid, uint32_
     return test(mock, &cmd);
 }
 
+/* The mock's own pages are of 2 KiB: the first half of each of ours is written. */
 int mock_dirty(struct mock *mock, uint32_t hwpt, uint64_t iova, uint64_t length, uint64_t bitmap)
 {
+    uint64_t halves[2] = {0};
     struct test_cmd cmd = {
         .op = TEST_DIRTY,
         .id = hwpt,
-        .dirty = {.iova = iova, .length = length, .page_size = 4096, .bitmap = (uintptr_t)&bitmap},
+        .dirty = {.iova = iova, .length = length, .page_size = 2048, .bitmap = (uintptr_t)halves},
     };
 
+    for (unsigned int i = 0; i < 64; i++)
+        halves[i / 32] |= (bitmap >> i & 1) << (i % 32 * 2);
     return test(mock, &cmd);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/klog.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "host/sys.h"
@@ -100,6 +101,29 @@ unsigned long rig_pinned_kib(void)
 static int fail_file = -1;
 static bool armed;
 static unsigned int fail_after; /* points that may still be passed; 0: none fails any more */
+
+#define DEBUGFS "/sys/kernel/debug"
+
+void rig_widen_failures(void)
+{
+    static const char *const settings[][2] = {
+        {DEBUGFS "/failslab/ignore-gfp-wait", "N"},
+        {DEBUGFS "/failslab/verbose", "0"},
+        {DEBUGFS "/fail_page_alloc/ignore-gfp-wait", "N"},
+        {DEBUGFS "/fail_page_alloc/verbose", "0"},
+        {DEBUGFS "/fail_iommufd/verbose", "0"},
+    };
+
+    mount("none", DEBUGFS, "debugfs", 0, NULL);
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        FILE *file = fopen(settings[i][0], "w");
+
+        if (!file)
+            continue;
+        fputs(settings[i][1], file);
+        fclose(file);
+    }
+}
 
 bool rig_can_fail(void)
 {

@@ -36,6 +36,12 @@ void rig_arm(unsigned int n);
 bool rig_disarm(void);
 int rig_ioctl(void *opaque, int descriptor, unsigned long request, void *argument);
 
+/*
+ * Where the kernel can (CONFIG_FAILSLAB), allocations that may wait fail as well. Not with devices
+ * of PCI: Linux's ACPI interpreter does not survive it when their interrupts are set up.
+ */
+void rig_widen_failures(void);
+
 /* The kernel has nothing to say of itself. */
 void rig_check_kernel_log(void);
 
