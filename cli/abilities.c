@@ -11,9 +11,9 @@
 #define VTD_SMTS     43
 #define VTD_SSADS    45
 #define VTD_SSTS     46
-#define VTD_PSS(e)   ((unsigned int)(e >> 35) & 31)
-#define VTD_MGAW(c)  ((unsigned int)(c >> 16) & 63)
-#define VTD_SAGAW(c) ((unsigned int)(c >> 8) & 31)
+#define VTD_PSS(e)   ((unsigned int)((e) >> 35) & 31)
+#define VTD_MGAW(c)  ((unsigned int)((c) >> 16) & 63)
+#define VTD_SAGAW(c) ((unsigned int)((c) >> 8) & 31)
 
 static const struct ability vtd_abilities[] = {
     {"scalable_mode", "scalable mode", 1, VTD_SMTS},
@@ -48,8 +48,8 @@ static const struct ability vtd_abilities[] = {
 /* AMD IOMMU 3.08, 3.4.10: extended feature register. */
 #define AMD_GUEST_TABLES 4
 #define AMD_HDSUP        52
-#define AMD_HATS(e)      ((unsigned int)(e >> 10) & 3)
-#define AMD_PASMAX(e)    ((unsigned int)(e >> 32) & 31)
+#define AMD_HATS(e)      ((unsigned int)((e) >> 10) & 3)
+#define AMD_PASMAX(e)    ((unsigned int)((e) >> 32) & 31)
 
 static const struct ability amd_abilities[] = {
     {"first_stage", "first-stage (guest) tables", 0, AMD_GUEST_TABLES},

@@ -169,14 +169,15 @@ static void end_ready(void *opaque)
 static int bind_socket(struct vmm_control *control, const char *path, struct viommu_error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
     mode_t mask;
     int ret;
 
-    if (strlen(path) >= sizeof(address.sun_path))
+    if (length >= sizeof(address.sun_path))
         return vmm_fail(err, ENAMETOOLONG,
                         "--control %s has %zu characters, a socket's path at most %zu", path,
-                        strlen(path), sizeof(address.sun_path) - 1);
-    strcpy(address.sun_path, path);
+                        length, sizeof(address.sun_path) - 1);
+    memcpy(address.sun_path, path, length + 1);
     mask = umask(0077);
     ret = bind(control->fd, (const struct sockaddr *)&address, sizeof(address)) ? errno : 0;
     umask(mask);

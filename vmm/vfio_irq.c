@@ -150,7 +150,7 @@ static void gather_events(const struct vmm_vfio_irqs *irqs, unsigned int count, 
 static int enable_vectors(struct vmm_vfio *vfio, unsigned int index, unsigned int count)
 {
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
-    int *events = malloc(count * sizeof(*events));
+    int *events = calloc(count ? count : 1, sizeof(*events));
     int ret;
 
     if (!events)
