@@ -347,7 +347,9 @@ VIOMMU_EXPORT int viommu_host_destroy_object(struct viommu_host *host, uint32_t 
  * attachment is still there.
  * @param pasid  0..2^20-1, or VIOMMU_PASID_NONE: requests without PASID
  * @return 0, -EINVAL (this HWPT does not fit the device's IOMMU: another one may; PASID out of
- *         range), -ENOENT (no such device or HWPT), -ENODEV (the device was removed), -ENOMEM
+ *         range), -ENOENT (no such device or HWPT), -ENODEV (the device was removed, or makes no
+ * page requests and the HWPT wants them), -EADDRINUSE (memory is mapped where the device translates
+ * none), -EBUSY (it is being reset), -ENOMEM
  */
 VIOMMU_EXPORT int viommu_host_attach(struct viommu_host *host, uint32_t device_id, uint32_t pasid,
                                      uint32_t hwpt_id, struct viommu_error *error);

@@ -37,7 +37,7 @@ static void test_names(void **state)
     for (size_t i = 0; i < COUNT(bad); i++)
         refused(&rig, bad[i], -EINVAL, "give the PCI address (0000:01:00.0)");
     refused(&rig, "0000:05:00.0", -ENODEV, "has no PCI device 0000:05:00.0");
-    refused(&rig, "/dev/vfio/devices/vfio9", -ENOENT, "pass the device node in");
+    refused(&rig, "/dev/vfio/devices/vfio9", -ENOENT, "CONFIG_VFIO_DEVICE_CDEV");
     refused(&rig, "/dev/null", -EINVAL, "no VFIO character device");
     rig_end(&rig);
 }

@@ -70,8 +70,9 @@ static int open_failed(const char *name, const char *path, int ret, struct viomm
                          path, name);
     if (ret == -ENOENT)
         return error_set(error, ret,
-                         "There is no %s for device %s: bind it to vfio-pci first; in a container, "
-                         "pass the device node in",
+                         "There is no %s for device %s: it is not bound to vfio-pci, the kernel "
+                         "lacks CONFIG_VFIO_DEVICE_CDEV (Linux 6.6; the host type1 does without), "
+                         "or this container lacks the device node",
                          path, name);
     return error_set(error, ret, "%s of device %s cannot be opened: %s", path, name,
                      strerror(-ret));
