@@ -18,6 +18,7 @@ struct vmm_watch {
 
 struct vmm_loop {
     pthread_t thread;
+    bool started;
     pthread_mutex_t lock;
     pthread_cond_t idle; /* `running` has become another one */
     struct vmm_watch *watches;
@@ -75,23 +76,13 @@ static int watch_fd(const struct vmm_loop *loop, int fd, void *data)
     return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-static int start(struct vmm_loop *loop)
+static int make_descriptors(struct vmm_loop *loop)
 {
-    sigset_t all, old;
-    int ret;
-
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->end_fd = eventfd(0, EFD_CLOEXEC);
     if (loop->epoll_fd < 0 || loop->end_fd < 0)
         return -errno;
-    ret = watch_fd(loop, loop->end_fd, NULL);
-    if (ret)
-        return ret;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &old);
-    ret = -pthread_create(&loop->thread, NULL, loop_main, loop);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return ret;
+    return watch_fd(loop, loop->end_fd, NULL);
 }
 
 static void release(struct vmm_loop *loop)
@@ -116,25 +107,47 @@ int vmm_loop_create(struct vmm_loop **out, struct viommu_error *err)
     loop->end_fd = -1;
     pthread_mutex_init(&loop->lock, NULL);
     pthread_cond_init(&loop->idle, NULL);
-    ret = start(loop);
+    ret = make_descriptors(loop);
     if (ret) {
         release(loop);
-        return vmm_fail(err, -ret, "cannot start the thread that waits for descriptors: %s",
-                        strerror(-ret));
+        return vmm_fail(err, -ret, "cannot wait for descriptors: %s", strerror(-ret));
     }
     *out = loop;
     return 0;
 }
 
-void vmm_loop_destroy(struct vmm_loop *loop)
+int vmm_loop_start(struct vmm_loop *loop, struct viommu_error *err)
+{
+    sigset_t all, old;
+    int ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    ret = pthread_create(&loop->thread, NULL, loop_main, loop);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    loop->started = !ret;
+    return ret ? vmm_fail(err, ret, "cannot start the thread that waits for descriptors: %s",
+                          strerror(ret))
+               : 0;
+}
+
+void vmm_loop_stop(struct vmm_loop *loop)
 {
     uint64_t one = 1;
 
-    if (!loop)
+    if (!loop || !loop->started)
         return;
     while (write(loop->end_fd, &one, sizeof(one)) < 0 && errno == EINTR)
         ;
     pthread_join(loop->thread, NULL);
+    loop->started = false;
+}
+
+void vmm_loop_destroy(struct vmm_loop *loop)
+{
+    if (!loop)
+        return;
+    vmm_loop_stop(loop);
     while (loop->watches)
         vmm_loop_remove(loop, loop->watches);
     release(loop);

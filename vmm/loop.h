@@ -15,10 +15,16 @@ struct vmm_watch;
 
 typedef void vmm_watch_fn(void *opaque);
 
-/* Starts the thread. -ENOMEM, or the error of the system. */
+/* Without the thread yet: nothing is called until vmm_loop_start(). -ENOMEM, or the system's error.
+ */
 int vmm_loop_create(struct vmm_loop **out, struct viommu_error *err);
+int vmm_loop_start(struct vmm_loop *loop, struct viommu_error *err);
 
-/* Ends the thread; watches that are left are removed. NULL is allowed. */
+/* Ends the thread: nothing is called any more, and what a callback does is done. NULL is allowed.
+ */
+void vmm_loop_stop(struct vmm_loop *loop);
+
+/* Stops, and removes the watches that are left. NULL is allowed. */
 void vmm_loop_destroy(struct vmm_loop *loop);
 
 /*

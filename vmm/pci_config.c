@@ -5,6 +5,8 @@
 
 #define EXPRESS_DEVICE_CONTROL 0x08u
 #define EXPRESS_START_FLR      0x80u /* in the high byte */
+#define EXPRESS_DEVICE_CAP_FLR 0x07u /* the byte of Device Capabilities with */
+#define EXPRESS_HAS_FLR        0x10u
 
 /* What an access caused that must be told to the device without the lock. */
 struct config_effects {
@@ -102,7 +104,9 @@ static bool starts_flr(const struct vmm_pci_function *fn, unsigned int offset, u
 {
     unsigned int at = fn->express_offset + EXPRESS_DEVICE_CONTROL + 1;
 
-    return fn->express_offset && vmm_pci_overlaps(offset, size, at, 1) &&
+    return fn->express_offset &&
+           (fn->config[fn->express_offset + EXPRESS_DEVICE_CAP_FLR] & EXPRESS_HAS_FLR) &&
+           vmm_pci_overlaps(offset, size, at, 1) &&
            ((value >> (8 * (at - offset))) & EXPRESS_START_FLR);
 }
 

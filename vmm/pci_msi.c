@@ -261,7 +261,7 @@ bool vmm_pci_msix_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t 
 {
     struct vmm_pci_msix *msix = &fn->msix;
 
-    if (!in_table(msix, bar, offset))
+    if (!in_table(msix, bar, offset) || offset % size)
         return false;
     offset -= msix->table_offset;
     if (size > msix->count * MSIX_ENTRY_SIZE - offset)

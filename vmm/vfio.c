@@ -48,8 +48,7 @@ static void vfio_reset(struct vmm_pci_function *fn)
     vmm_vfio_irqs_disable(vfio);
     ret = reset_device(vfio);
     if (ret)
-        fprintf(stderr, "viommu: warning: %s was not reset: %s; it goes on as it was\n", vfio->name,
-                strerror(-ret));
+        vmm_vfio_complain(vfio, VMM_VFIO_NO_RESET, ret);
     vmm_vfio_set_command(vfio, vmm_pci_bus_master(fn));
 }
 
@@ -100,8 +99,9 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
         ret = vmm_vfio_bars_create(vfio, err);
     if (ret)
         return ret;
-    reset_device(
-        vfio); /* what it did before is of no interest here; one that cannot is used as it is */
+    ret = reset_device(vfio); /* of what it did before */
+    if (ret)
+        vmm_vfio_complain(vfio, VMM_VFIO_NO_RESET, ret);
     if (vmm_vfio_set_command(vfio, false))
         return vmm_fail(err, EIO, "%s: its command register cannot be written", vfio->name);
     return vmm_vfio_irqs_create(vfio, err);
@@ -115,11 +115,12 @@ void vmm_vfio_close(struct vmm_vfio *vfio)
     pthread_rwlock_destroy(&vfio->access);
 }
 
-static void release(struct vmm_vfio *vfio)
+/* While the function is known to the library. */
+static void detach(struct vmm_vfio *vfio)
 {
     if (vfio->attachment)
         viommu_assign_detach(vfio->attachment);
-    free(vfio);
+    vfio->attachment = NULL;
 }
 
 static void vfio_stop(struct vmm_pci_function *fn)
@@ -140,9 +141,7 @@ static void vfio_unplug(struct vmm_pci_function *fn)
     vfio->fd = -1;
     pthread_rwlock_unlock(&vfio->access);
     vmm_vfio_bars_destroy(vfio);
-    if (vfio->attachment)
-        viommu_assign_detach(vfio->attachment);
-    vfio->attachment = NULL;
+    detach(vfio);
 }
 
 static void vfio_destroy(struct vmm_pci_function *fn)
@@ -150,7 +149,8 @@ static void vfio_destroy(struct vmm_pci_function *fn)
     struct vmm_vfio *vfio = vmm_vfio_of(fn);
 
     vmm_vfio_close(vfio);
-    release(vfio);
+    detach(vfio);
+    free(vfio);
 }
 
 const struct vmm_pci_ops vmm_vfio_ops = {
@@ -290,6 +290,7 @@ static int build_function(struct vmm_vfio *vfio, struct vmm *vm, const struct vf
     }
     if (vfio->fd >= 0)
         vmm_vfio_close(vfio);
+    detach(vfio);
     vmm_pci_function_fini(&vfio->fn);
     return ret;
 }
@@ -315,6 +316,6 @@ int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *
     vfio->fd = -1;
     ret = build_function(vfio, vm, &options, err);
     if (ret)
-        release(vfio);
+        free(vfio);
     return ret;
 }

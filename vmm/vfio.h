@@ -17,6 +17,7 @@
 #include "pci.h"
 #include <linux/vfio.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 struct viommu_assigned_device;
@@ -43,6 +44,15 @@ enum vmm_vfio_mode {
     VMM_VFIO_INTX,
     VMM_VFIO_MSI,
     VMM_VFIO_MSIX,
+};
+
+/* What the user is told of, once for each device: a guest could cause it again and again. */
+enum vmm_vfio_complaint {
+    VMM_VFIO_NO_RESET,
+    VMM_VFIO_NO_INTX,
+    VMM_VFIO_NO_MSI,
+    VMM_VFIO_NO_MSIX,
+    VMM_VFIO_NO_WATCH,
 };
 
 /*
@@ -91,6 +101,7 @@ struct vmm_vfio {
     int fd;                  /* -1: the device is gone */
     char name[80];           /* as the user named it, for messages */
     bool can_reset;
+    atomic_uint complaints;               /* bits of enum vmm_vfio_complaint that were made */
     uint8_t through[VMM_PCI_CONFIG_SIZE]; /* bytes of configuration space that are the device's */
     struct vfio_region_info regions[VFIO_PCI_CONFIG_REGION_INDEX + 1];
     struct vmm_vfio_area areas[VMM_PCI_BARS * VMM_PCI_DIRECT_MAX];
@@ -110,6 +121,9 @@ static inline struct vmm_vfio *vmm_vfio_of(struct vmm_pci_function *fn)
 int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err);
 void vmm_vfio_close(struct vmm_vfio *vfio);
 extern const struct vmm_pci_ops vmm_vfio_ops;
+
+/* A warning; `error` is a negative errno. Any thread. */
+void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error);
 
 /* It cannot be used any more, for the reason that follows its name in a sentence. vm->loop's
  * thread. */

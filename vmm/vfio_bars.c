@@ -136,7 +136,9 @@ static void map_area(struct vmm_vfio *vfio, unsigned int index, const struct are
     uint64_t size = (area->end - area->start + PAGE - 1) & ~(PAGE - 1);
     void *host;
 
-    if (area->start % PAGE || vfio->area_count == VMM_PCI_BARS * VMM_PCI_DIRECT_MAX)
+    /* A page that is not all the BAR's may have another one in it, where the guest wants that. */
+    if (area->start % PAGE || region->size < PAGE ||
+        vfio->area_count == VMM_PCI_BARS * VMM_PCI_DIRECT_MAX)
         return;
     host = vfio->kernel->map(vfio->fd, size, PROT_READ | (writable ? PROT_WRITE : 0),
                              (off_t)(region->offset + area->start));

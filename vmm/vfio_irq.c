@@ -6,7 +6,6 @@
 #include "vmm.h"
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -52,6 +51,7 @@ static void vector_ready(void *opaque)
 static void to_loop(struct vmm_vfio_vector *vector)
 {
     struct vmm *vm = vector->vfio->fn.vm;
+    int ret = 0;
 
     if (vector->gsi >= 0) {
         vector->vfio->kernel->irqfd(vm->vm_fd, vector->event, vector->gsi, false);
@@ -59,7 +59,9 @@ static void to_loop(struct vmm_vfio_vector *vector)
         vector->gsi = -1;
     }
     if (!vector->watch)
-        vmm_loop_add(vm->loop, vector->event, vector_ready, vector, &vector->watch, NULL);
+        ret = vmm_loop_add(vm->loop, vector->event, vector_ready, vector, &vector->watch, NULL);
+    if (ret)
+        vmm_vfio_complain(vector->vfio, VMM_VFIO_NO_WATCH, ret);
 }
 
 /* A GSI with the vector's route; false, and nothing done, when there is none to be had. */
@@ -135,11 +137,6 @@ static void drop_vector(struct vmm_vfio_vector *vector)
 
 /* ---- What the host has allocated */
 
-static void complain(const struct vmm_vfio *vfio, const char *what, int error)
-{
-    fprintf(stderr, "viommu: warning: %s: %s: %s\n", vfio->name, what, strerror(-error));
-}
-
 static void gather_events(const struct vmm_vfio_irqs *irqs, unsigned int count, int *events)
 {
     for (unsigned int i = 0; i < count; i++)
@@ -163,21 +160,27 @@ static int enable_vectors(struct vmm_vfio *vfio, unsigned int index, unsigned in
     return ret;
 }
 
-/* The host has too few vectors: it gets all of them anew, and those that come meanwhile are lost.
+/*
+ * The host has too few vectors: it gets all of them anew, and those that come meanwhile are lost.
+ * When it does not, it gets those of before back.
  */
 static int grow(struct vmm_vfio *vfio, unsigned int vector)
 {
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     unsigned int count = irqs->count < VECTORS_AT_ONCE ? irqs->count : VECTORS_AT_ONCE;
+    unsigned int before = irqs->enabled;
     int ret;
 
     while (count <= vector)
         count = 2 * count < irqs->count ? 2 * count : irqs->count;
-    if (irqs->enabled)
+    if (before)
         vmm_vfio_disable_irqs(vfio, VFIO_PCI_MSIX_IRQ_INDEX);
+    irqs->enabled = 0;
     ret = enable_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, count);
     if (ret && count > vector + 1)
         ret = enable_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, vector + 1);
+    if (ret && before)
+        enable_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, before);
     return ret;
 }
 
@@ -203,7 +206,7 @@ static void use_vector(struct vmm_vfio *vfio, unsigned int number)
     ret = vector->event < 0 ? -errno : tell_host(vfio, number);
     if (!ret)
         return;
-    complain(vfio, "an MSI-X vector that the guest wants is not to be had", ret);
+    vmm_vfio_complain(vfio, VMM_VFIO_NO_MSIX, ret);
     close_event(&vector->event);
 }
 
@@ -315,13 +318,15 @@ static void set_mode(struct vmm_vfio *vfio, enum vmm_vfio_mode mode)
         ret = enable_intx(vfio);
     else if (mode == VMM_VFIO_MSI)
         ret = enable_msi(vfio);
+    else if (mode == VMM_VFIO_MSIX)
+        ret = grow(vfio, 0); /* the device is in this mode before a vector is used */
     if (!ret)
         return;
-    complain(vfio,
-             mode == VMM_VFIO_INTX ? "the host cannot give its INTx line, which stays silent"
-                                   : "the host cannot give the MSI vectors that the guest "
-                                     "wants, and they stay silent",
-             ret);
+    vmm_vfio_complain(vfio,
+                      mode == VMM_VFIO_INTX  ? VMM_VFIO_NO_INTX
+                      : mode == VMM_VFIO_MSI ? VMM_VFIO_NO_MSI
+                                             : VMM_VFIO_NO_MSIX,
+                      ret);
     leave_mode(vfio);
     irqs->mode = mode; /* not tried again until the guest chooses another one */
 }

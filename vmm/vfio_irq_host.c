@@ -3,6 +3,7 @@
 #include "vfio.h"
 #include "vmm.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -39,6 +40,21 @@ const struct vmm_vfio_kernel vmm_vfio_linux = {
     .irqfd = linux_irqfd,
 };
 
+void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error)
+{
+    static const char *const sentences[] = {
+        [VMM_VFIO_NO_RESET] = "cannot be reset, and goes on as it was",
+        [VMM_VFIO_NO_INTX] = "gets no INTx line from the host, and its line stays silent",
+        [VMM_VFIO_NO_MSI] = "gets no MSI vectors from the host, and they stay silent",
+        [VMM_VFIO_NO_MSIX] = "lacks an MSI-X vector that the guest wants, which stays silent",
+        [VMM_VFIO_NO_WATCH] = "has an interrupt that cannot be waited for, and stays silent",
+    };
+
+    if (!(atomic_fetch_or(&vfio->complaints, 1u << complaint) & 1u << complaint))
+        fprintf(stderr, "viommu: warning: %s %s: %s\n", vfio->name, sentences[complaint],
+                strerror(-error));
+}
+
 int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action,
                       unsigned int first, unsigned int count, const int *events)
 {
@@ -55,7 +71,8 @@ int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action
     set->count = count;
     if (count)
         memcpy(set->data, events, count * sizeof(*events));
-    ret = vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_SET_IRQS, set) < 0 ? -errno : 0;
+    ret = vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_SET_IRQS, set);
+    ret = ret < 0 ? -errno : ret ? -ENOSPC : 0; /* so many there are, and none was given */
     free(set);
     return ret;
 }

@@ -152,6 +152,8 @@ static int vmm_create(struct vmm *vm, struct viommu_error *err)
         ret = create_boards(vm, err);
     if (!ret)
         ret = load_guest(vm, err);
+    if (!ret)
+        ret = vmm_loop_start(vm->loop, err);
     return ret ? ret : vmm_control_create(vm, err);
 }
 
@@ -185,6 +187,7 @@ static int vmm_reset(struct vmm *vm, struct viommu_error *err)
 static void vmm_destroy(struct vmm *vm)
 {
     vmm_control_destroy(vm);
+    vmm_loop_stop(vm->loop); /* nothing is unplugged any more */
     vmm_vcpus_destroy(vm);
     vmm_pci_host_destroy(vm);
     vmm_library_destroy(vm);

@@ -106,6 +106,11 @@ static int irq_info(struct vfio_irq_info *info)
     return 0;
 }
 
+static bool is_message(unsigned int index)
+{
+    return index == VFIO_PCI_MSI_IRQ_INDEX || index == VFIO_PCI_MSIX_IRQ_INDEX;
+}
+
 static int set_irqs(const struct vfio_irq_set *set)
 {
     struct fake_trigger *trigger = &fake.triggers[set->index];
@@ -123,6 +128,8 @@ static int set_irqs(const struct vfio_irq_set *set)
         errno = EINVAL;
         return -1;
     }
+    if (is_message(set->index) && fake.vectors && set->start + set->count > fake.vectors)
+        return (int)fake.vectors;
     if (!trigger->count && set->index == VFIO_PCI_MSIX_IRQ_INDEX)
         fake.enables++;
     memcpy(trigger->events + set->start, events, set->count * sizeof(*events));

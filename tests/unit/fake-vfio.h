@@ -40,6 +40,7 @@ struct fake_vfio {
     bool sparse; /* BAR 0 may be mapped from FAKE_BAR_SIZE / 2 on */
     struct fake_trigger triggers[VFIO_PCI_NUM_IRQS];
     int unmask;           /* eventfd of INTx */
+    unsigned int vectors; /* of MSI and MSI-X that the host has; 0: enough */
     unsigned int enables; /* of MSI-X from nothing */
     unsigned int resets;
     unsigned int hot_resets;

@@ -70,8 +70,8 @@ struct machine *machine_create_units(const char *const *viommus, size_t count, c
     assert_ptr_not_equal(machine->vm.ram.host, MAP_FAILED);
     assert_int_equal(vmm_bus_init(&machine->vm.pio), 0);
     assert_int_equal(vmm_bus_init(&machine->vm.mmio), 0);
-    if (vmm_loop_create(&machine->vm.loop, &error) || vmm_library_create(&machine->vm, &error) ||
-        vmm_pci_host_create(&machine->vm, &error))
+    if (vmm_loop_create(&machine->vm.loop, &error) || vmm_loop_start(machine->vm.loop, &error) ||
+        vmm_library_create(&machine->vm, &error) || vmm_pci_host_create(&machine->vm, &error))
         fail_msg("%s", error.message);
     machine->options.viommus = NULL; /* the caller's */
     machine->options.viommu_count = 0;
@@ -80,6 +80,7 @@ struct machine *machine_create_units(const char *const *viommus, size_t count, c
 
 void machine_destroy(struct machine *machine)
 {
+    vmm_loop_stop(machine->vm.loop);
     vmm_pci_host_destroy(&machine->vm);
     vmm_library_destroy(&machine->vm);
     vmm_loop_destroy(machine->vm.loop);

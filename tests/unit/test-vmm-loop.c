@@ -26,6 +26,15 @@ struct source {
     bool slow;
 };
 
+static struct vmm_loop *started_loop(void)
+{
+    struct vmm_loop *loop;
+
+    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    assert_int_equal(vmm_loop_start(loop, NULL), 0);
+    return loop;
+}
+
 static void take(void *opaque)
 {
     struct source *source = opaque;
@@ -69,7 +78,7 @@ static void each_event_is_seen_by_its_own(void **state)
     struct vmm_loop *loop;
 
     (void)state;
-    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    loop = started_loop();
     for (int i = 0; i < WATCHES; i++)
         add(loop, &sources[i]);
     for (int i = 0; i < WATCHES; i++)
@@ -89,7 +98,7 @@ static void a_callback_may_remove_itself(void **state)
     struct vmm_loop *loop;
 
     (void)state;
-    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    loop = started_loop();
     add(loop, &once);
     add(loop, &other);
     kick(&once);
@@ -111,7 +120,7 @@ static void removal_waits_for_the_callback(void **state)
     struct vmm_loop *loop;
 
     (void)state;
-    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    loop = started_loop();
     add(loop, &source);
     kick(&source);
     while (!atomic_load(&source.seen)) /* stays set, however late we look */
@@ -129,7 +138,7 @@ static void watches_come_and_go_while_events_arrive(void **state)
     struct vmm_loop *loop;
 
     (void)state;
-    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    loop = started_loop();
     for (int i = 0; i < ROUNDS; i++) {
         add(loop, &source);
         kick(&source);
@@ -140,6 +149,29 @@ static void watches_come_and_go_while_events_arrive(void **state)
     vmm_loop_destroy(loop);
 }
 
+static void nothing_is_called_before_the_start_or_after_the_stop(void **state)
+{
+    struct source source = {0};
+    struct vmm_loop *loop;
+
+    (void)state;
+    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    add(loop, &source);
+    kick(&source);
+    usleep(2000);
+    assert_int_equal(atomic_load(&source.seen), 0);
+    assert_int_equal(vmm_loop_start(loop, NULL), 0);
+    wait_for(&source, 1);
+    vmm_loop_stop(loop);
+    kick(&source);
+    usleep(2000);
+    assert_int_equal(atomic_load(&source.seen), 1);
+    vmm_loop_remove(loop, source.watch);
+    vmm_loop_stop(loop);
+    vmm_loop_destroy(loop);
+    close(source.fd);
+}
+
 static void a_descriptor_that_cannot_be_waited_for_is_refused(void **state)
 {
     struct viommu_error err;
@@ -148,7 +180,7 @@ static void a_descriptor_that_cannot_be_waited_for_is_refused(void **state)
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     (void)state;
-    assert_int_equal(vmm_loop_create(&loop, NULL), 0);
+    loop = started_loop();
     assert_int_equal(vmm_loop_add(loop, -1, take, NULL, &watch, &err), -EBADF);
     assert_non_null(strstr(err.message, "file descriptor -1"));
     assert_null(watch);
@@ -166,6 +198,7 @@ int main(void)
         cmocka_unit_test(a_callback_may_remove_itself),
         cmocka_unit_test(removal_waits_for_the_callback),
         cmocka_unit_test(watches_come_and_go_while_events_arrive),
+        cmocka_unit_test(nothing_is_called_before_the_start_or_after_the_stop),
         cmocka_unit_test(a_descriptor_that_cannot_be_waited_for_is_refused),
     };
 

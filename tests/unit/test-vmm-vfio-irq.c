@@ -20,7 +20,10 @@ static void vectors_go_to_kvm(void **state)
     struct machine *machine = *state;
 
     vfio_rig_enable_msix(machine);
-    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, 0); /* none is used */
+    /* None is used, but the device is in this mode. */
+    assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].count, 32);
+    for (unsigned int i = 0; i < 32; i++)
+        assert_int_equal(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].events[i], -1);
     assert_int_equal(fake.triggers[VFIO_PCI_INTX_IRQ_INDEX].count, 0);
     vfio_rig_set_vector(machine, 1, 0x41, false);
     assert_int_equal(fake.irqfds, 1);
@@ -118,6 +121,31 @@ static void more_vectors_are_had_as_they_are_used(void **state)
     assert_true(fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX].events[31] >= 0);
 }
 
+/* VFIO answers how many there are when there are fewer than were asked for, and gives none. */
+static void a_host_with_few_vectors_gives_what_is_used(void **state)
+{
+    struct machine *machine = *state;
+    const struct fake_trigger *msix = &fake.triggers[VFIO_PCI_MSIX_IRQ_INDEX];
+
+    fake.vectors = 3;
+    vfio_rig_enable_msix(machine);
+    assert_int_equal(msix->count, 1);
+    vfio_rig_set_vector(machine, 1, 0x51, false);
+    assert_int_equal(msix->count, 2);
+    vfio_rig_set_vector(machine, 5, 0x52, false); /* is not to be had; the other stays */
+    assert_int_equal(msix->count, 2);
+    assert_true(msix->events[1] >= 0);
+    assert_int_equal(fake.irqfds, 1);
+    vfio_rig_set_vector(machine, 2, 0x53, false);
+    assert_int_equal(msix->count, 3);
+    assert_int_equal(fake.irqfds, 2);
+    vfio_rig_set_config(machine, FAKE_MSIX + 2, 2, 0);
+    fake.vectors = 1;
+    vfio_rig_set_config(machine, FAKE_MSI + 2, 2, MSI_ENABLE | 1 << 4);
+    assert_int_equal(fake.triggers[VFIO_PCI_MSI_IRQ_INDEX].count, 0);
+    assert_int_equal(fake.irqfds, 0);
+}
+
 static void a_host_that_can_grow_is_not_interrupted(void **state)
 {
     struct machine *machine = vfio_rig_bare_machine();
@@ -200,6 +228,7 @@ int main(void)
         TEST(what_kvm_refuses_goes_by_the_loop),
         TEST(a_route_that_is_refused_later_ends_at_the_loop),
         TEST(more_vectors_are_had_as_they_are_used),
+        TEST(a_host_with_few_vectors_gives_what_is_used),
         cmocka_unit_test(a_host_that_can_grow_is_not_interrupted),
         TEST(msi_has_all_its_vectors),
         TEST(the_line_stays_until_it_is_served),
