@@ -86,7 +86,10 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     int ret;
 
-    vfio->fd = fd;
+    vfio->fd = vfio->kernel->duplicate(fd);
+    if (vfio->fd < 0)
+        return vmm_fail(err, errno, "%s: its descriptor cannot be duplicated: %s", vfio->name,
+                        strerror(errno));
     pthread_rwlock_init(&vfio->access, NULL);
     irqs->intx_event = irqs->intx_unmask = irqs->error_event = irqs->request_event = -1;
     pthread_mutex_init(&irqs->lock, NULL);
@@ -107,10 +110,24 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
     return vmm_vfio_irqs_create(vfio, err);
 }
 
+/* After this no access finds it, and no other file is taken for it. */
+static void close_descriptor(struct vmm_vfio *vfio)
+{
+    int fd;
+
+    pthread_rwlock_wrlock(&vfio->access);
+    fd = vfio->fd;
+    vfio->fd = -1;
+    pthread_rwlock_unlock(&vfio->access);
+    if (fd >= 0)
+        vfio->kernel->close(fd);
+}
+
 void vmm_vfio_close(struct vmm_vfio *vfio)
 {
     vmm_vfio_irqs_destroy(vfio);
     vmm_vfio_bars_destroy(vfio);
+    close_descriptor(vfio);
     pthread_mutex_destroy(&vfio->irqs.lock);
     pthread_rwlock_destroy(&vfio->access);
 }
@@ -137,9 +154,7 @@ static void vfio_unplug(struct vmm_pci_function *fn)
     struct vmm_vfio *vfio = vmm_vfio_of(fn);
 
     vmm_vfio_irqs_destroy(vfio);
-    pthread_rwlock_wrlock(&vfio->access);
-    vfio->fd = -1;
-    pthread_rwlock_unlock(&vfio->access);
+    close_descriptor(vfio);
     vmm_vfio_bars_destroy(vfio);
     detach(vfio);
 }

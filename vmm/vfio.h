@@ -34,6 +34,8 @@ struct vmm_vfio_kernel {
     ssize_t (*write)(int fd, const void *buffer, size_t length, off_t offset);
     void *(*map)(int fd, size_t length, int protection, off_t offset);
     int (*unmap)(void *address, size_t length);
+    int (*duplicate)(int fd); /* close-on-exec */
+    int (*close)(int fd);
     int (*irqfd)(int vm_fd, int event, int gsi, bool assign); /* KVM_IRQFD */
 };
 extern const struct vmm_vfio_kernel vmm_vfio_linux;
@@ -98,7 +100,7 @@ struct vmm_vfio {
     const struct vmm_vfio_kernel *kernel;
     struct viommu_assigned_device *attachment;
     pthread_rwlock_t access; /* `fd` is not -1 while this is held for reading */
-    int fd;                  /* -1: the device is gone */
+    int fd;                  /* our own; -1: the device is gone */
     char name[80];           /* as the user named it, for messages */
     bool can_reset;
     atomic_uint complaints;               /* bits of enum vmm_vfio_complaint that were made */
@@ -116,7 +118,9 @@ static inline struct vmm_vfio *vmm_vfio_of(struct vmm_pci_function *fn)
 
 /*
  * Make the function `fn`, which was initialized, what the open device `fd` is: everything but the
- * attachment, and the registration. On failure vmm_vfio_close() is the caller's, as at the end.
+ * attachment, and the registration. The descriptor is duplicated, for the library may close its own
+ * when the host refuses to do as it should. On failure vmm_vfio_close() is the caller's, as at the
+ * end.
  */
 int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err);
 void vmm_vfio_close(struct vmm_vfio *vfio);

@@ -3,6 +3,7 @@
 #include "vfio.h"
 #include "vmm.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,11 @@ static int linux_ioctl(int fd, unsigned long request, void *argument)
 static void *linux_map(int fd, size_t length, int protection, off_t offset)
 {
     return mmap(NULL, length, protection, MAP_SHARED, fd, offset);
+}
+
+static int linux_duplicate(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static int linux_irqfd(int vm_fd, int event, int gsi, bool assign)
@@ -37,6 +43,8 @@ const struct vmm_vfio_kernel vmm_vfio_linux = {
     .write = pwrite,
     .map = linux_map,
     .unmap = munmap,
+    .duplicate = linux_duplicate,
+    .close = close,
     .irqfd = linux_irqfd,
 };
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/error.h"
 
@@ -247,4 +248,11 @@ void host_pci_reserved_regions(const struct host_sys *sys, const char *sysfs, co
         used += snprintf(text + used, size - used, "%s0x%llx-0x%llx (%s)", used ? ", " : "", start,
                          last, kind);
     }
+}
+
+#define UAPI_VFIO_DEVICE_RESET _IO(';', 111) /* linux/vfio.h */
+
+void host_pci_reset(const struct host_sys *sys, int descriptor)
+{
+    sys->ioctl(sys->opaque, descriptor, UAPI_VFIO_DEVICE_RESET, NULL);
 }

@@ -49,6 +49,12 @@ bool host_pci_has_extended_capability(const struct host_sys *sys, const char *sy
 bool host_pci_iommu_register(const struct host_sys *sys, const char *sysfs, const char *address,
                              const char *name, uint64_t *value);
 
+/*
+ * The last means to end a VFIO device's DMA, when the IOMMU cannot be made to refuse it: closing the
+ * descriptor does not do, while somebody has the device's memory mapped. Not every device can be reset.
+ */
+void host_pci_reset(const struct host_sys *sys, int descriptor);
+
 /* "0x...-0x... (msi), ...": what its group reserves; "" when not told. */
 void host_pci_reserved_regions(const struct host_sys *sys, const char *sysfs, const char *address,
                                char *text, size_t size);

@@ -624,6 +624,9 @@ static int vfio_ioctl(struct fake_kernel *kernel, struct fake_file *file, unsign
         return vfio_attach(kernel, device, argument);
     case UAPI_VFIO_DETACH:
         return vfio_detach(kernel, device, argument);
+    case FAKE_DEVICE_RESET:
+        device->resets++;
+        return 0;
     default:
         return -ENOTTY;
     }

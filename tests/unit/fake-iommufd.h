@@ -60,6 +60,8 @@ struct fake_object {
 };
 
 /* What one BDF is. */
+#define FAKE_DEVICE_RESET 0x3b6f /* VFIO_DEVICE_RESET */
+
 struct fake_device {
     unsigned int iommu;
     uint8_t pasid_bits;
@@ -70,6 +72,7 @@ struct fake_device {
     uint32_t hwpt; /* 0: blocked */
     uint32_t pasids[FAKE_PASIDS], pasid_hwpts[FAKE_PASIDS];
     size_t pasid_count;
+    unsigned int resets;
 };
 
 enum fake_file_type {

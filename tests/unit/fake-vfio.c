@@ -227,6 +227,20 @@ static int fake_unmap(void *address, size_t length)
     return munmap(address, length);
 }
 
+static int fake_duplicate(int fd)
+{
+    assert_int_equal(fd, FAKE_FD);
+    fake.open++;
+    return FAKE_FD;
+}
+
+static int fake_close(int fd)
+{
+    assert_int_equal(fd, FAKE_FD);
+    fake.open--;
+    return 0;
+}
+
 static int fake_irqfd(int vm_fd, int event, int gsi, bool assign)
 {
     (void)vm_fd, (void)gsi;
@@ -245,6 +259,8 @@ const struct vmm_vfio_kernel fake_kernel = {
     .write = fake_write,
     .map = fake_map,
     .unmap = fake_unmap,
+    .duplicate = fake_duplicate,
+    .close = fake_close,
     .irqfd = fake_irqfd,
 };
 

@@ -44,6 +44,7 @@ struct fake_vfio {
     unsigned int enables; /* of MSI-X from nothing */
     unsigned int resets;
     unsigned int hot_resets;
+    unsigned int open;          /* descriptors, now */
     unsigned int mapped;        /* areas, now */
     unsigned int calls;         /* of ioctl */
     unsigned int fail_at;       /* that one fails; 0: none */

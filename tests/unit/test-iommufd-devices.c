@@ -153,6 +153,28 @@ static void test_attach_refused(void **state)
     rig_end(&rig);
 }
 
+/* Somebody may have the device's memory mapped, so closing it does not end its DMA. */
+static void test_unbind_that_cannot_detach(void **state)
+{
+    struct iommufd_rig rig;
+
+    (void)state;
+    rig_host(&rig, LINUX_7_3);
+    rig_bind(&rig);
+    rig_parent(&rig);
+    assert_int_equal(viommu_host_attach(rig.host, rig.device, VIOMMU_PASID_NONE, rig.parent, NULL),
+                     0);
+    rig.kernel.fail_request = UAPI_VFIO_DETACH;
+    rig.kernel.fail_errno = EIO;
+    viommu_host_unbind(rig.host, rig.device);
+    assert_int_equal(rig.kernel.devices[0].resets, 1);
+    rig.kernel.fail_request = 0;
+    rig_bind(&rig);
+    viommu_host_unbind(rig.host, rig.device);
+    assert_int_equal(rig.kernel.devices[0].resets, 1); /* and else it is not */
+    rig_end(&rig);
+}
+
 /* A descriptor that was passed in, which its owner may have duplicated. */
 static void test_passed_in(void **state)
 {
@@ -214,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_kernel_refuses),
         cmocka_unit_test(test_group_not_viable),
         cmocka_unit_test(test_attach_refused),
+        cmocka_unit_test(test_unbind_that_cannot_detach),
         cmocka_unit_test(test_passed_in),
         cmocka_unit_test(test_unknown_address),
     };

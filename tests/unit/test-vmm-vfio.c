@@ -284,6 +284,7 @@ static void the_machines_reset_reaches_the_device(void **state)
 
 static void is_gone(struct machine *machine)
 {
+    assert_int_equal(fake.open, 0);
     assert_int_equal(vfio_rig_config(machine, 0, 4), 0xffffffff);
     assert_int_equal(fake.mapped, 0);
     assert_int_equal(kvm.slots, 0);

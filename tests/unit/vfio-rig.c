@@ -119,6 +119,7 @@ void vfio_rig_bare_machine_destroy(struct machine *machine)
     assert_int_equal(kvm.slots, 0);
     assert_int_equal(fake.mapped, 0);
     assert_int_equal(fake.irqfds, 0);
+    assert_int_equal(fake.open, 0);
 }
 
 int vfio_rig_setup(void **state)

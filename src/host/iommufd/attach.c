@@ -203,15 +203,16 @@ int iommufd_detach(void *opaque, uint32_t device_id, uint32_t pasid, struct viom
     return ret;
 }
 
-void iommufd_detach_all(struct iommufd_host *host, struct iommufd_device *device)
+bool iommufd_detach_all(struct iommufd_host *host, struct iommufd_device *device)
 {
     struct iommufd_pasid *entry, *next;
+    bool detached = true;
 
     for (entry = LIST_FIRST(&device->pasids); entry; entry = next) {
         next = LIST_NEXT(entry, link);
-        kernel_detach(host, device, entry->pasid);
+        detached &= !kernel_detach(host, device, entry->pasid);
         LIST_REMOVE(entry, link);
         free(entry);
     }
-    kernel_detach(host, device, VIOMMU_PASID_NONE);
+    return !kernel_detach(host, device, VIOMMU_PASID_NONE) && detached;
 }

@@ -260,8 +260,8 @@ int iommufd_bind(void *opaque, const char *name, uint32_t *device_id, struct vio
 /* Closing unbinds, unless somebody else holds the descriptor too: so it is detached before. */
 static void device_end(struct iommufd_host *host, struct iommufd_device *device)
 {
-    if (device->bound)
-        iommufd_detach_all(host, device);
+    if (device->bound && !iommufd_detach_all(host, device))
+        host_pci_reset(&host->sys, device->descriptor);
     LIST_REMOVE(device, link);
     device_close(host, device);
 }

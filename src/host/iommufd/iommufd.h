@@ -115,8 +115,8 @@ int iommufd_hw_info(void *opaque, uint32_t device_id, struct viommu_host_hw_info
 int iommufd_attach(void *opaque, uint32_t device_id, uint32_t pasid, uint32_t hwpt_id,
                    struct viommu_error *error);
 int iommufd_detach(void *opaque, uint32_t device_id, uint32_t pasid, struct viommu_error *error);
-/* Everything of a device, as far as the kernel does it; under lock. */
-void iommufd_detach_all(struct iommufd_host *host, struct iommufd_device *device);
+/* Everything of a device; false: the kernel did not do all of it. Under lock. */
+bool iommufd_detach_all(struct iommufd_host *host, struct iommufd_device *device);
 
 /* ioas.c */
 int iommufd_ioas_alloc(void *opaque, uint32_t *ioas_id, struct viommu_error *error);

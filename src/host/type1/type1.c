@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "host/host.h"
+#include "host/pci_device.h"
 #include "host/type1/uapi.h"
 
 uint32_t type1_next_id(struct type1_host *host)
@@ -149,8 +150,8 @@ static void device_end(struct type1_host *host, struct type1_device *device)
 {
     struct viommu_error ignored;
 
-    if (device->group->devices > 1)
-        type1_device_detach(host, device, &ignored);
+    if (type1_device_detach(host, device, &ignored))
+        host_pci_reset(&host->sys, device->descriptor);
     LIST_REMOVE(device, link);
     host->sys.close(host->sys.opaque, device->descriptor);
     type1_group_put(host, device->group);

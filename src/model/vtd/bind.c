@@ -288,6 +288,7 @@ static void lose(struct vtd_assigned *assigned)
 {
     struct nest_binding *binding;
 
+    nest_requests_ignore(assigned);
     host_device_unbind(assigned->device);
     assigned->lost = true;
     mark_blocked(&assigned->rid);

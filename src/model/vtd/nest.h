@@ -180,6 +180,8 @@ int nest_requests_create(struct vtd_nest *nest);
 void nest_requests_destroy(struct vtd_nest *nest);
 void nest_requests_open(struct vtd_assigned *assigned);
 void nest_requests_close(struct vtd_assigned *assigned);
+/* Its requests, which nobody takes any more, do not make the descriptor readable. */
+void nest_requests_ignore(struct vtd_assigned *assigned);
 uint32_t nest_requests_queue(const struct vtd_assigned *assigned);
 /* The host takes no table that delivers to it: there is no queue for later ones. Or there is. */
 void nest_requests_suspend(struct vtd_assigned *assigned, bool suspended);

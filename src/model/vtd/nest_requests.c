@@ -26,6 +26,7 @@ struct outstanding {
 
 struct nest_requests {
     uint32_t queue_id;
+    int descriptor; /* of the queue's */
     bool suspended;
     unsigned int count;
     struct outstanding groups[GROUPS_MAX];
@@ -80,7 +81,15 @@ void nest_requests_open(struct vtd_assigned *assigned)
     if (epoll_ctl(assigned->vtd->nest->descriptor, EPOLL_CTL_ADD, descriptor, &event))
         say(assigned, VIOMMU_LOG_WARNING, "its page requests are not polled for",
             "epoll_ctl() refused the descriptor of its fault queue");
+    requests->descriptor = descriptor;
     assigned->requests = requests;
+}
+
+void nest_requests_ignore(struct vtd_assigned *assigned)
+{
+    if (assigned->requests)
+        epoll_ctl(assigned->vtd->nest->descriptor, EPOLL_CTL_DEL, assigned->requests->descriptor,
+                  NULL);
 }
 
 /* Nothing is attached any more that delivers to it. The descriptor ends with the queue. */
@@ -91,8 +100,10 @@ void nest_requests_close(struct vtd_assigned *assigned)
     if (!assigned->requests)
         return;
     if (viommu_host_destroy_object(viommu_host_device_host(assigned->device),
-                                   assigned->requests->queue_id, &error))
+                                   assigned->requests->queue_id, &error)) {
+        nest_requests_ignore(assigned);
         say(assigned, VIOMMU_LOG_WARNING, "its fault queue stays", error.message);
+    }
     free(assigned->requests);
     assigned->requests = NULL;
 }
