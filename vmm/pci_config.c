@@ -78,7 +78,9 @@ static void reset_config(struct vmm_pci_function *fn)
     uint8_t header_type = fn->config[PCI_REG_HEADER_TYPE];
     uint8_t line = fn->config[PCI_REG_INTERRUPT_LINE];
 
-    memcpy(fn->config, fn->power_on, VMM_PCI_CONFIG_SIZE);
+    /* The command register is read without the lock, by whoever does DMA. */
+    for (unsigned int i = 0; i < VMM_PCI_CONFIG_SIZE; i++)
+        __atomic_store_n(&fn->config[i], fn->power_on[i], __ATOMIC_RELAXED);
     fn->config[PCI_REG_HEADER_TYPE] = header_type;
     fn->config[PCI_REG_INTERRUPT_LINE] = line;
     fn->intx_level = false;

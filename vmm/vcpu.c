@@ -3,6 +3,7 @@
 #include "kvm.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -85,13 +86,23 @@ static unsigned long long vcpu_rip(struct vmm_vcpu *vcpu)
     return ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 ? 0 : regs.rip;
 }
 
+/* Said once: a guest may do it as often as it likes. */
+static void reset_by_fault(struct vmm_vcpu *vcpu)
+{
+    if (!atomic_exchange(&vcpu->vm->reset_by_fault, true))
+        fprintf(stderr,
+                "viommu: note: the machine is reset by a triple fault of vCPU %u at rip 0x%llx\n",
+                vcpu->index, vcpu_rip(vcpu));
+    vmm_stop(vcpu->vm, VMM_STOP_RESET, 0);
+}
+
 static void handle_shutdown(struct vmm_vcpu *vcpu)
 {
     if (vcpu->vm->options->no_reboot)
         vmm_stop_error(vcpu->vm, "the guest ended by a triple fault of vCPU %u at rip 0x%llx",
                        vcpu->index, vcpu_rip(vcpu));
     else
-        vmm_stop(vcpu->vm, VMM_STOP_RESET, 0);
+        reset_by_fault(vcpu);
 }
 
 static void handle_system_event(struct vmm_vcpu *vcpu)

@@ -148,7 +148,8 @@ struct vmm {
 
     struct vmm_control *control; /* NULL without a control socket */
 
-    atomic_int stop; /* enum vmm_stop */
+    atomic_int stop;            /* enum vmm_stop */
+    atomic_bool reset_by_fault; /* at least once */
     pthread_mutex_t stop_lock;
     int stop_value; /* debug-exit value or signal number; under stop_lock */
     struct viommu_error stop_error;

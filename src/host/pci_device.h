@@ -50,8 +50,9 @@ bool host_pci_iommu_register(const struct host_sys *sys, const char *sysfs, cons
                              const char *name, uint64_t *value);
 
 /*
- * The last means to end a VFIO device's DMA, when the IOMMU cannot be made to refuse it: closing the
- * descriptor does not do, while somebody has the device's memory mapped. Not every device can be reset.
+ * The last means to end a VFIO device's DMA, when the IOMMU cannot be made to refuse it: closing
+ * the descriptor does not do, while somebody has the device's memory mapped. Not every device can
+ * be reset.
  */
 void host_pci_reset(const struct host_sys *sys, int descriptor);
 
