@@ -48,16 +48,23 @@ static void vector_ready(void *opaque)
         vmm_pci_notify(&vector->vfio->fn, vector->number);
 }
 
+static void take_from_kvm(struct vmm_vfio_vector *vector)
+{
+    struct vmm *vm = vector->vfio->fn.vm;
+
+    if (vector->gsi < 0)
+        return;
+    vector->vfio->kernel->irqfd(vm->vm_fd, vector->event, vector->gsi, false);
+    vmm_routes_release(vm, vector->gsi);
+    vector->gsi = -1;
+}
+
 static void to_loop(struct vmm_vfio_vector *vector)
 {
     struct vmm *vm = vector->vfio->fn.vm;
     int ret = 0;
 
-    if (vector->gsi >= 0) {
-        vector->vfio->kernel->irqfd(vm->vm_fd, vector->event, vector->gsi, false);
-        vmm_routes_release(vm, vector->gsi);
-        vector->gsi = -1;
-    }
+    take_from_kvm(vector);
     if (!vector->watch)
         ret = vmm_loop_add(vm->loop, vector->event, vector_ready, vector, &vector->watch, NULL);
     if (ret)
@@ -125,11 +132,7 @@ static void drop_vector(struct vmm_vfio_vector *vector)
 
     if (vector->event < 0)
         return;
-    if (vector->gsi >= 0) {
-        vector->vfio->kernel->irqfd(vm->vm_fd, vector->event, vector->gsi, false);
-        vmm_routes_release(vm, vector->gsi);
-        vector->gsi = -1;
-    }
+    take_from_kvm(vector);
     vmm_loop_remove(vm->loop, vector->watch);
     vector->watch = NULL;
     close_event(&vector->event);
@@ -408,7 +411,7 @@ static int create_vectors(struct vmm_vfio *vfio, struct viommu_error *err)
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     const struct vmm_pci_function *fn = &vfio->fn;
 
-    irqs->count = fn->msix.count > fn->msi.count ? fn->msix.count : fn->msi.count;
+    irqs->count = vmm_pci_message_count(fn);
     irqs->vectors = calloc(irqs->count ? irqs->count : 1, sizeof(*irqs->vectors));
     if (!irqs->vectors) {
         irqs->count = 0;
