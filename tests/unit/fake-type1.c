@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* VFIO containers and groups of the fake kernel. */
-#include "fake-iommufd.h"
+#include "fake-parts.h"
 #include "host/type1/uapi.h"
 
 static struct fake_container *container_of_file(struct fake_kernel *kernel,

@@ -3,7 +3,7 @@
 #ifndef IOMMUFD_RIG_H
 #define IOMMUFD_RIG_H
 
-#include "fake-iommufd.h"
+#include "fake-kernel.h"
 
 #define PAGE  UINT64_C(4096)
 #define RWMAP (VIOMMU_HOST_MAP_READ | VIOMMU_HOST_MAP_WRITE)

@@ -3,7 +3,7 @@
  */
 #include "host/type1/type1.h"
 
-#include "fake-iommufd.h"
+#include "fake-kernel.h"
 #include "host/host.h"
 #include "host/type1/uapi.h"
 #include "no-memory.h"

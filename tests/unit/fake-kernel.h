@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A Linux kernel as the iommufd backend sees it: /dev/iommu, VFIO character devices, and sysfs in a
- * directory of files. Strict: sizes, reserved fields, flags and the order of errors are those of
- * the uAPI; what a kernel of this age does not have is refused as it refuses it.
+ * A Linux kernel as the backends iommufd and type1 see it: /dev/iommu, VFIO's devices, groups and
+ * containers, and sysfs in a directory of files. Strict: sizes, reserved fields, flags and the
+ * order of errors are those of the uAPI; what a kernel of this age does not have is refused as it
+ * refuses it.
  */
-#ifndef FAKE_IOMMUFD_H
-#define FAKE_IOMMUFD_H
+#ifndef FAKE_KERNEL_H
+#define FAKE_KERNEL_H
 
 #include "host/iommufd/iommufd.h"
 #include "unit.h"
@@ -59,9 +60,9 @@ struct fake_object {
     struct uapi_hwpt_invalidate last_invalidation;
 };
 
-/* What one BDF is. */
 #define FAKE_DEVICE_RESET 0x3b6f /* VFIO_DEVICE_RESET */
 
+/* What one BDF is. */
 struct fake_device {
     unsigned int iommu;
     uint8_t pasid_bits;
@@ -157,13 +158,6 @@ int fake_open_other(struct fake_kernel *kernel);
 
 /* The device asks for pages: a group of `count`. */
 void fake_page_request(struct fake_kernel *kernel, uint32_t queue, uint32_t cookie, size_t count);
-
-/* The ioctls of containers and groups (fake-type1.c). */
-int fake_type1_ioctl(struct fake_kernel *kernel, struct fake_file *file, unsigned long request,
-                     void *argument);
-void fake_type1_close(struct fake_kernel *kernel, struct fake_file *file);
-int fake_file_new(struct fake_kernel *kernel, enum fake_file_type type, uint32_t index);
-struct fake_file *fake_file_of(struct fake_kernel *kernel, int descriptor);
 
 /* Change sysfs: the link of a device, or a directory. target NULL: remove. */
 void fake_link(struct fake_kernel *kernel, const char *path, const char *target);
