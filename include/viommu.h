@@ -19,6 +19,7 @@
 #include <viommu/stats.h>
 #include <viommu/type1.h>
 #include <viommu/version.h>
+#include <viommu/vfio.h>
 #include <viommu/viommu.h>
 #include <viommu/vtd.h>
 

@@ -19,6 +19,7 @@
 #define VIOMMU_IOMMUFD_H
 
 #include <viommu/host.h>
+#include <viommu/vfio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,12 +32,13 @@ struct viommu_iommufd_options {
     int descriptor;   /**< an open /dev/iommu instead of a path, or -1. The host's from a successful
                            create on: it closes it, and destroys what it made there before */
     struct viommu_log log;
+    struct viommu_vfio_files files; /**< zeros: nobody is told of them */
 };
 #define VIOMMU_IOMMUFD_OPTIONS_INIT                                                                \
     {                                                                                              \
-        sizeof(struct viommu_iommufd_options), 0, -1,                                              \
+        sizeof(struct viommu_iommufd_options), 0, -1, {0, 0, VIOMMU_LOG_NONE},                     \
         {                                                                                          \
-            0, 0, VIOMMU_LOG_NONE                                                                  \
+            0, 0, 0                                                                                \
         }                                                                                          \
     }
 

@@ -16,6 +16,7 @@
 #define VIOMMU_TYPE1_H
 
 #include <viommu/host.h>
+#include <viommu/vfio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,12 +26,13 @@ extern "C" {
 struct viommu_type1_options {
     size_t size;
     struct viommu_log log;
+    struct viommu_vfio_files files; /**< zeros: nobody is told of them */
 };
 #define VIOMMU_TYPE1_OPTIONS_INIT                                                                  \
     {                                                                                              \
-        sizeof(struct viommu_type1_options),                                                       \
+        sizeof(struct viommu_type1_options), {0, 0, VIOMMU_LOG_NONE},                              \
         {                                                                                          \
-            0, 0, VIOMMU_LOG_NONE                                                                  \
+            0, 0, 0                                                                                \
         }                                                                                          \
     }
 
@@ -51,6 +53,17 @@ VIOMMU_EXPORT int viommu_type1_create(struct viommu_host **out,
  */
 VIOMMU_EXPORT int viommu_type1_device_descriptor(struct viommu_host *host, uint32_t device_id,
                                                  struct viommu_error *error);
+
+/**
+ * The descriptor of an IOMMU group: for what VFIO asks one for, such as VFIO_DEVICE_PCI_HOT_RESET.
+ * The host's, borrowed: it is valid until the last device of the group is unbound, and nobody else
+ * closes it. Any thread, but not from struct viommu_vfio_files.
+ * @param group  its number, as in /dev/vfio/N and in struct vfio_pci_dependent_device
+ * @return a descriptor; -ENOENT (no device of this group is bound here), -EINVAL (the host is
+ *         another backend's)
+ */
+VIOMMU_EXPORT int viommu_type1_group_descriptor(struct viommu_host *host, uint32_t group,
+                                                struct viommu_error *error);
 
 #ifdef __cplusplus
 }

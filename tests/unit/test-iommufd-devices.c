@@ -227,6 +227,66 @@ static void test_unknown_address(void **state)
     rig_end(&rig);
 }
 
+/* Who is told of VFIO's files: which one is open, and whether that was before its devices were. */
+struct listener {
+    const struct fake_kernel *kernel;
+    int descriptor; /* -1: none */
+    unsigned int opened;
+};
+
+static void hear_opened(void *opaque, int descriptor)
+{
+    struct listener *listener = opaque;
+
+    assert_int_equal(listener->descriptor, -1);
+    assert_false(listener->kernel->devices[0].bound);
+    listener->descriptor = descriptor;
+    listener->opened++;
+}
+
+static void hear_closing(void *opaque, int descriptor)
+{
+    struct listener *listener = opaque;
+
+    assert_int_equal(listener->descriptor, descriptor);
+    assert_int_not_equal(listener->kernel->files[descriptor - FAKE_FIRST].type, FAKE_CLOSED);
+    listener->descriptor = -1;
+}
+
+static void test_files_are_told_of(void **state)
+{
+    struct viommu_iommufd_options options = VIOMMU_IOMMUFD_OPTIONS_INIT;
+    struct iommufd_rig rig;
+    struct listener listener = {.kernel = &rig.kernel, .descriptor = -1};
+    int descriptor;
+
+    (void)state;
+    rig_host(&rig, LINUX_7_3);
+    viommu_host_destroy(rig.host);
+    options.files = (struct viommu_vfio_files){&listener, hear_opened, hear_closing};
+    assert_int_equal(
+        iommufd_create(&rig.host, &rig.kernel.sys, rig.kernel.root, &options, &rig.error), 0);
+    rig_bind(&rig);
+    assert_int_equal(listener.descriptor,
+                     viommu_iommufd_device_descriptor(rig.host, rig.device, &rig.error));
+    viommu_host_unbind(rig.host, rig.device);
+    assert_int_equal(listener.descriptor, -1);
+    rig.kernel.devices[0].bind_errno = EBUSY;
+    assert_true(viommu_host_bind(rig.host, "01:00.0", &rig.device, &rig.error) < 0);
+    assert_int_equal(listener.opened, 2);
+    assert_int_equal(listener.descriptor, -1);
+    descriptor = fake_open_vfio(&rig.kernel, 0);
+    assert_int_equal(viommu_iommufd_add_device(rig.host, "mine", descriptor, &rig.error), 0);
+    assert_int_equal(listener.opened, 2);
+    assert_true(viommu_host_bind(rig.host, "mine", &rig.device, &rig.error) < 0);
+    rig.kernel.devices[0].bind_errno = 0;
+    assert_int_equal(viommu_host_bind(rig.host, "mine", &rig.device, &rig.error), 0);
+    assert_int_equal(listener.opened, 3);
+    assert_int_equal(listener.descriptor, descriptor);
+    rig_end(&rig);
+    assert_int_equal(listener.descriptor, -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_unbind_that_cannot_detach),
         cmocka_unit_test(test_passed_in),
         cmocka_unit_test(test_unknown_address),
+        cmocka_unit_test(test_files_are_told_of),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

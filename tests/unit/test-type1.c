@@ -400,6 +400,84 @@ static void test_group_of_two(void **state)
     rig_end(&rig);
 }
 
+/* Who is told of VFIO's files: which one is open, and whether that was before its devices were. */
+struct listener {
+    const struct fake_kernel *kernel;
+    int descriptor; /* -1: none */
+    unsigned int opened;
+};
+
+static void hear_opened(void *opaque, int descriptor)
+{
+    struct listener *listener = opaque;
+
+    assert_int_equal(listener->descriptor, -1);
+    assert_int_equal(fake_census(listener->kernel).files, 2); /* container and group */
+    listener->descriptor = descriptor;
+    listener->opened++;
+}
+
+static void hear_closing(void *opaque, int descriptor)
+{
+    struct listener *listener = opaque;
+
+    assert_int_equal(listener->descriptor, descriptor);
+    assert_int_not_equal(listener->kernel->files[descriptor - FAKE_FIRST].type, FAKE_CLOSED);
+    listener->descriptor = -1;
+}
+
+static void test_files_are_told_of(void **state)
+{
+    struct viommu_type1_options options = VIOMMU_TYPE1_OPTIONS_INIT;
+    struct rig rig;
+    struct listener listener = {.kernel = &rig.kernel, .descriptor = -1};
+    uint32_t second;
+
+    (void)state;
+    rig_host(&rig);
+    viommu_host_destroy(rig.host);
+    options.files = (struct viommu_vfio_files){&listener, hear_opened, hear_closing};
+    assert_int_equal(
+        type1_create(&rig.host, &rig.kernel.sys, rig.kernel.root, &options, &rig.error), 0);
+    fake_link(&rig.kernel, "bus/pci/devices/0000:02:00.0/iommu_group",
+              "../../../../kernel/iommu_groups/7");
+    assert_int_equal(viommu_host_bind(rig.host, "01:00.0", &rig.device, &rig.error), 0);
+    assert_int_equal(viommu_host_bind(rig.host, "02:00.0", &second, &rig.error), 0);
+    assert_int_equal(listener.opened, 1);
+    viommu_host_unbind(rig.host, rig.device);
+    assert_true(listener.descriptor >= FAKE_FIRST);
+    viommu_host_unbind(rig.host, second);
+    assert_int_equal(listener.descriptor, -1);
+    rig.kernel.devices[0].bind_errno = EBUSY; /* it is opened, and gives no device */
+    assert_int_equal(viommu_host_bind(rig.host, "01:00.0", &rig.device, &rig.error), -EBUSY);
+    assert_int_equal(listener.opened, 2);
+    assert_int_equal(listener.descriptor, -1);
+    rig.kernel.not_viable = true;
+    assert_int_equal(viommu_host_bind(rig.host, "01:00.0", &rig.device, &rig.error), -EBUSY);
+    assert_int_equal(listener.opened, 2);
+    rig_end(&rig);
+}
+
+static void test_group_descriptor(void **state)
+{
+    uint32_t second;
+    struct rig rig;
+    int descriptor;
+
+    (void)state;
+    rig_begin(&rig);
+    assert_int_equal(viommu_host_bind(rig.host, "02:00.0", &second, &rig.error), 0);
+    descriptor = viommu_type1_group_descriptor(rig.host, 7, &rig.error);
+    assert_true(descriptor >= FAKE_FIRST);
+    assert_int_equal(rig.kernel.files[descriptor - FAKE_FIRST].type, FAKE_FILE_GROUP);
+    assert_int_not_equal(viommu_type1_group_descriptor(rig.host, 8, &rig.error), descriptor);
+    viommu_host_unbind(rig.host, rig.device);
+    assert_int_equal(viommu_type1_group_descriptor(rig.host, 7, &rig.error), -ENOENT);
+    assert_says(&rig, "IOMMU group 7");
+    assert_true(viommu_type1_group_descriptor(rig.host, 8, &rig.error) >= FAKE_FIRST);
+    rig_end(&rig);
+}
+
 /* Two groups on one IOAS: both follow, or neither. */
 static void test_two_groups(void **state)
 {
@@ -638,18 +716,29 @@ static void test_other_host(void **state)
     (void)state;
     assert_int_equal(viommu_type1_device_descriptor(&other, 1, &error), -EINVAL);
     assert_int_equal(viommu_type1_device_descriptor(NULL, 1, &error), -EINVAL);
+    assert_int_equal(viommu_type1_group_descriptor(&other, 1, &error), -EINVAL);
+    assert_int_equal(viommu_type1_group_descriptor(NULL, 1, &error), -EINVAL);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),       cmocka_unit_test(test_bind_refused),
-        cmocka_unit_test(test_hw_info),      cmocka_unit_test(test_attach),
-        cmocka_unit_test(test_attach_keeps), cmocka_unit_test(test_unsupported),
-        cmocka_unit_test(test_limits),       cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_group_of_two), cmocka_unit_test(test_two_groups),
-        cmocka_unit_test(test_stuck),        cmocka_unit_test(test_each_call_fails),
-        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_other_host),
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_bind_refused),
+        cmocka_unit_test(test_hw_info),
+        cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_attach_keeps),
+        cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_group_of_two),
+        cmocka_unit_test(test_two_groups),
+        cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_each_call_fails),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_other_host),
+        cmocka_unit_test(test_files_are_told_of),
+        cmocka_unit_test(test_group_descriptor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,6 +54,8 @@ static struct iommufd_device *device_new(const char *name, int descriptor,
 
 static void device_close(struct iommufd_host *host, struct iommufd_device *device)
 {
+    if (device->told && host->vfio_files.closing)
+        host->vfio_files.closing(host->vfio_files.opaque, device->descriptor);
     host->sys.close(host->sys.opaque, device->descriptor);
     free(device->name);
     free(device);
@@ -208,6 +210,9 @@ static int bind_device(struct iommufd_host *host, struct iommufd_device *device,
         identify(host, device->descriptor, &pci);
         take_identity(device, &pci);
     }
+    if (!device->told && host->vfio_files.opened)
+        host->vfio_files.opened(host->vfio_files.opaque, device->descriptor);
+    device->told = true;
     if (!device->kernel_bound) {
         ret = host->sys.ioctl(host->sys.opaque, device->descriptor, UAPI_VFIO_BIND_IOMMUFD, &bind);
         if (ret < 0)

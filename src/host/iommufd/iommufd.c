@@ -128,6 +128,7 @@ int iommufd_create(struct viommu_host **out, const struct host_sys *sys, const c
     host->sys = *sys;
     host->sysfs = sysfs;
     host->log = copy.log;
+    host->vfio_files = copy.files;
     LIST_INIT(&host->objects);
     LIST_INIT(&host->devices);
     LIST_INIT(&host->files);

@@ -65,6 +65,7 @@ struct iommufd_device {
     char address[HOST_PCI_ADDRESS_SIZE]; /* "": not known */
     char iommu[32];                      /* "": not known */
     int descriptor;
+    bool told;         /* struct viommu_vfio_files was told of the descriptor */
     bool bound;        /* false: passed in, and waits for a bind */
     bool kernel_bound; /* by BIND_IOMMUFD; until it is closed */
     uint32_t id;
@@ -85,6 +86,7 @@ struct iommufd_host {
     struct host_sys sys;
     const char *sysfs;
     struct viommu_log log;
+    struct viommu_vfio_files vfio_files;
     int descriptor;
     bool maps_no_files; /* the kernel has no IOAS_MAP_FILE; atomic */
     pthread_mutex_t lock;

@@ -162,6 +162,18 @@ static int open_group(struct type1_host *host, struct type1_group *group,
     return ret;
 }
 
+struct type1_group *type1_group_find(struct type1_host *host, uint32_t number)
+{
+    struct type1_group *group;
+
+    LIST_FOREACH(group, &host->groups, link)
+    {
+        if (strtoul(group->number, NULL, 10) == number)
+            break;
+    }
+    return group;
+}
+
 int type1_group_get(struct type1_host *host, const struct host_pci_device *pci,
                     struct type1_group **out, struct viommu_error *error)
 {
@@ -184,6 +196,8 @@ int type1_group_get(struct type1_host *host, const struct host_pci_device *pci,
         }
         memcpy(group->number, pci->group, sizeof(group->number));
         LIST_INSERT_HEAD(&host->groups, group, link);
+        if (host->files.opened)
+            host->files.opened(host->files.opaque, group->descriptor);
     }
     group->devices++;
     *out = group;
@@ -197,6 +211,8 @@ void type1_group_put(struct type1_host *host, struct type1_group *group)
     if (group->hwpt)
         group->hwpt->groups--;
     LIST_REMOVE(group, link);
+    if (host->files.closing)
+        host->files.closing(host->files.opaque, group->descriptor);
     close_group(host, group);
     free(group);
 }

@@ -237,6 +237,7 @@ int type1_create(struct viommu_host **out, const struct host_sys *sys, const cha
     host->sys = *sys;
     host->sysfs = sysfs;
     host->log = copy.log;
+    host->files = copy.files;
     LIST_INIT(&host->ioases);
     LIST_INIT(&host->hwpts);
     LIST_INIT(&host->groups);
@@ -254,17 +255,22 @@ int viommu_type1_create(struct viommu_host **out, const struct viommu_type1_opti
     return type1_create(out, &host_sys_real, HOST_SYSFS, options, error);
 }
 
+/* NULL: another backend's. */
+static struct type1_host *host_of(const struct viommu_host *handle)
+{
+    return handle && handle->ops->destroy == type1_end ? handle->opaque : NULL;
+}
+
 int viommu_type1_device_descriptor(struct viommu_host *handle, uint32_t device_id,
                                    struct viommu_error *error)
 {
-    struct type1_host *host;
+    struct type1_host *host = host_of(handle);
     struct type1_device *device;
     int descriptor = -1;
 
-    if (!handle || handle->ops->destroy != type1_end)
+    if (!host)
         return error_set(error, -EINVAL,
                          "A device's descriptor is had from a host of viommu_type1_create()");
-    host = handle->opaque;
     pthread_mutex_lock(&host->lock);
     device = type1_device_find(host, device_id);
     if (device)
@@ -272,4 +278,23 @@ int viommu_type1_device_descriptor(struct viommu_host *handle, uint32_t device_i
     pthread_mutex_unlock(&host->lock);
     return device ? descriptor
                   : error_set(error, -ENOENT, "There is no bound device %u", device_id);
+}
+
+int viommu_type1_group_descriptor(struct viommu_host *handle, uint32_t number,
+                                  struct viommu_error *error)
+{
+    struct type1_host *host = host_of(handle);
+    const struct type1_group *group;
+    int descriptor = -1;
+
+    if (!host)
+        return error_set(error, -EINVAL,
+                         "A group's descriptor is had from a host of viommu_type1_create()");
+    pthread_mutex_lock(&host->lock);
+    group = type1_group_find(host, number);
+    if (group)
+        descriptor = group->descriptor;
+    pthread_mutex_unlock(&host->lock);
+    return group ? descriptor
+                 : error_set(error, -ENOENT, "No device of IOMMU group %u is bound here", number);
 }

@@ -65,6 +65,7 @@ struct type1_host {
     struct host_sys sys;
     const char *sysfs;
     struct viommu_log log;
+    struct viommu_vfio_files files;
     pthread_mutex_t lock;
     uint32_t last_id;
     LIST_HEAD(, type1_ioas) ioases;
@@ -83,6 +84,7 @@ struct type1_device *type1_device_find(struct type1_host *host, uint32_t id);
 int type1_container_open(const struct host_sys *sys, struct viommu_error *error); /* a descriptor */
 int type1_group_get(struct type1_host *host, const struct host_pci_device *pci,
                     struct type1_group **out, struct viommu_error *error);
+struct type1_group *type1_group_find(struct type1_host *host, uint32_t number); /* or NULL */
 void type1_group_put(struct type1_host *host, struct type1_group *group);
 int type1_group_map(struct type1_host *host, const struct type1_group *group, uint32_t ioas_id,
                     const struct host_area *area, struct viommu_error *error);
