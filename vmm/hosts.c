@@ -3,6 +3,8 @@
 #include "counters.h"
 #include "device.h"
 #include "key_values.h"
+#include "kvm_vfio.h"
+#include "vfio.h"
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
@@ -104,6 +106,16 @@ static void print_soft(struct vmm *vm)
                        &census);
 }
 
+/* ---- Both of Linux's */
+
+static int tell_kvm(struct vmm *vm, struct viommu_vfio_files *files, struct viommu_error *err)
+{
+    int ret = vmm_kvm_vfio_create(vm, &vmm_vfio_linux, err);
+
+    *files = (struct viommu_vfio_files){vm->kvm_vfio, vmm_kvm_vfio_opened, vmm_kvm_vfio_closing};
+    return ret;
+}
+
 /* ---- Linux's iommufd */
 
 static int create_iommufd(struct vmm *vm, const char *text, const struct viommu_log *log,
@@ -119,6 +131,8 @@ static int create_iommufd(struct vmm *vm, const char *text, const struct viommu_
         ret = vmm_key_number("--host iommufd", &keys[1], 0, INT32_MAX, &fd, err);
     if (!ret && keys[0].value && keys[1].value)
         ret = vmm_fail(err, EINVAL, "--host iommufd takes path= or fd=, not both");
+    if (!ret)
+        ret = tell_kvm(vm, &options.files, err);
     if (!ret) {
         options.path = keys[0].value;
         options.descriptor = keys[1].value ? (int)fd : -1;
@@ -141,6 +155,8 @@ static int create_type1(struct vmm *vm, const char *text, const struct viommu_lo
     int ret = vmm_keys_parse("--host type1", text, keys, err);
 
     options.log = *log;
+    if (!ret)
+        ret = tell_kvm(vm, &options.files, err);
     return ret ? ret : viommu_type1_create(&vm->host, &options, err);
 }
 
@@ -194,6 +210,7 @@ void vmm_host_destroy(struct vmm *vm)
 {
     viommu_assign_destroy(vm->assign);
     viommu_host_destroy(vm->host);
+    vmm_kvm_vfio_destroy(vm);
     vm->assign = NULL;
     vm->host = NULL;
 }

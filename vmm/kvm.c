@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "kvm.h"
 #include "boot.h"
+#include "kvm_vfio.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -197,9 +198,14 @@ int vmm_kvm_renew(struct vmm *vm, struct viommu_error *err)
 {
     int ret;
 
+    vmm_kvm_vfio_leave(vm);
     close(vm->vm_fd);
     ret = kvm_create_vm(vm, err);
-    return ret ? ret : kvm_set_slots(vm, err);
+    if (!ret)
+        ret = kvm_set_slots(vm, err);
+    if (!ret)
+        vmm_kvm_vfio_join(vm);
+    return ret;
 }
 
 void vmm_kvm_destroy(struct vmm *vm)

@@ -33,6 +33,7 @@ struct vmm_host_kind;
 struct vmm_control;
 struct vmm_ioapic;
 struct vmm_irq_listener;
+struct vmm_kvm_vfio;
 struct vmm_loop;
 struct vmm_pci_host;
 struct vmm_routes;
@@ -141,6 +142,7 @@ struct vmm {
     size_t unit_count;
     struct viommu_host *host;
     const struct vmm_host_kind *host_kind;
+    struct vmm_kvm_vfio *kvm_vfio;                  /* of hosts with VFIO devices */
     unsigned int host_iommus;                       /* that the host has */
     struct vmm_reserved reserved[VMM_RESERVED_MAX]; /* each below the one before */
     size_t reserved_count;
