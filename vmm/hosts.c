@@ -171,11 +171,15 @@ static const struct vmm_host_kind {
     int (*pass_device)(struct viommu_host *host, const char *name, int fd,
                        struct viommu_error *err);
     int (*descriptor)(struct viommu_host *host, uint32_t device_id, struct viommu_error *err);
+    /* Of those with IOMMU groups. */
+    int (*group_descriptor)(struct viommu_host *host, uint32_t group, struct viommu_error *err);
     void (*print_stats)(struct vmm *vm);
 } host_kinds[] = {
-    {"soft", create_soft, NULL, NULL, print_soft},
-    {"iommufd", create_iommufd, viommu_iommufd_add_device, viommu_iommufd_device_descriptor, NULL},
-    {"type1", create_type1, NULL, viommu_type1_device_descriptor, NULL},
+    {"soft", create_soft, NULL, NULL, NULL, print_soft},
+    {"iommufd", create_iommufd, viommu_iommufd_add_device, viommu_iommufd_device_descriptor, NULL,
+     NULL},
+    {"type1", create_type1, NULL, viommu_type1_device_descriptor, viommu_type1_group_descriptor,
+     NULL},
 };
 #define HOST_KINDS (sizeof(host_kinds) / sizeof(host_kinds[0]))
 
@@ -240,6 +244,13 @@ int vmm_host_device_descriptor(struct vmm *vm, uint32_t device_id, struct viommu
     if (!vm->host_kind->descriptor)
         return without_vfio(vm, "what is asked for", err);
     return vm->host_kind->descriptor(vm->host, device_id, err);
+}
+
+int vmm_host_group_descriptor(struct vmm *vm, uint32_t group, struct viommu_error *err)
+{
+    if (!vm->host_kind->group_descriptor)
+        return vmm_fail(err, EINVAL, "--host %s has no IOMMU groups", vm->host_kind->name);
+    return vm->host_kind->group_descriptor(vm->host, group, err);
 }
 
 void vmm_host_print_stats(struct vmm *vm)

@@ -24,6 +24,9 @@ int vmm_host_pass_device(struct vmm *vm, const char *name, int fd, struct viommu
 /* The VFIO descriptor of a bound device, borrowed. -EINVAL: the host has simulated ones alone. */
 int vmm_host_device_descriptor(struct vmm *vm, uint32_t device_id, struct viommu_error *err);
 
+/* That of an IOMMU group, borrowed. -ENOENT: nothing of it is bound. -EINVAL: the host has none. */
+int vmm_host_group_descriptor(struct vmm *vm, uint32_t group, struct viommu_error *err);
+
 /* --stats. */
 void vmm_host_print_stats(struct vmm *vm);
 

@@ -12,46 +12,6 @@
 #include <string.h>
 #include <viommu/assign.h>
 
-/* ---- Resets */
-
-/*
- * A device without a reset of its own may go through one of its bus, when all that is on it belongs
- * to this process: VFIO checks that by the host that they are bound to.
- */
-static int hot_reset(struct vmm_vfio *vfio)
-{
-    struct vfio_pci_hot_reset reset = {.argsz = sizeof(reset)};
-
-    return vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_PCI_HOT_RESET, &reset) < 0 ? -errno : 0;
-}
-
-/* What is gone needs none. */
-static int reset_device(struct vmm_vfio *vfio)
-{
-    int ret = 0;
-
-    pthread_rwlock_rdlock(&vfio->access);
-    if (vfio->fd >= 0 && !vfio->can_reset)
-        ret = hot_reset(vfio);
-    else if (vfio->fd >= 0 && vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_RESET, NULL) < 0)
-        ret = -errno;
-    pthread_rwlock_unlock(&vfio->access);
-    return ret;
-}
-
-/* The framework calls for the interrupts of before, or of after, when this is done. */
-static void vfio_reset(struct vmm_pci_function *fn)
-{
-    struct vmm_vfio *vfio = vmm_vfio_of(fn);
-    int ret;
-
-    vmm_vfio_irqs_disable(vfio);
-    ret = reset_device(vfio);
-    if (ret)
-        vmm_vfio_complain(vfio, VMM_VFIO_NO_RESET, ret);
-    vmm_vfio_set_command(vfio, vmm_pci_bus_master(fn));
-}
-
 static void vfio_bus_master(struct vmm_pci_function *fn, bool enabled)
 {
     vmm_vfio_set_command(vmm_vfio_of(fn), enabled);
@@ -102,9 +62,7 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
         ret = vmm_vfio_bars_create(vfio, err);
     if (ret)
         return ret;
-    ret = reset_device(vfio); /* of what it did before */
-    if (ret)
-        vmm_vfio_complain(vfio, VMM_VFIO_NO_RESET, ret);
+    vmm_vfio_first_reset(vfio); /* of what it did before */
     if (vmm_vfio_set_command(vfio, false))
         return vmm_fail(err, EIO, "%s: its command register cannot be written", vfio->name);
     return vmm_vfio_irqs_create(vfio, err);
@@ -173,7 +131,7 @@ const struct vmm_pci_ops vmm_vfio_ops = {
     .bar_write = vmm_vfio_bar_write,
     .config_read = vmm_vfio_config_read,
     .config_write = vmm_vfio_config_write,
-    .reset = vfio_reset,
+    .reset = vmm_vfio_reset,
     .bus_master = vfio_bus_master,
     .messages_changed = vmm_vfio_messages_changed,
     .unplug = vfio_unplug,
@@ -279,6 +237,7 @@ static int attach(struct vmm_vfio *vfio, const struct vfio_options *options,
     if (ret)
         return ret;
     device = viommu_assigned_device_host_device(vfio->attachment);
+    vmm_vfio_locate(vfio, options->device, viommu_host_device_id(device));
     ret = vmm_host_device_descriptor(vm, viommu_host_device_id(device), err);
     return ret < 0 ? ret : vmm_vfio_open(vfio, ret, err);
 }

@@ -103,7 +103,10 @@ struct vmm_vfio {
     int fd;                  /* our own; -1: the device is gone */
     char name[80];           /* as the user named it, for messages */
     bool can_reset;
-    atomic_uint complaints;               /* bits of enum vmm_vfio_complaint that were made */
+    bool reset_later;       /* the first reset has not been */
+    uint32_t host_id;       /* of the device at its host */
+    uint64_t host_address;  /* segment << 16 | bus << 8 | devfn; UINT64_MAX: not known */
+    atomic_uint complaints; /* bits of enum vmm_vfio_complaint that were made */
     uint8_t through[VMM_PCI_CONFIG_SIZE]; /* bytes of configuration space that are the device's */
     struct vfio_region_info regions[VFIO_PCI_CONFIG_REGION_INDEX + 1];
     struct vmm_vfio_area areas[VMM_PCI_BARS * VMM_PCI_DIRECT_MAX];
@@ -128,6 +131,8 @@ extern const struct vmm_pci_ops vmm_vfio_ops;
 
 /* A warning; `error` is a negative errno. Any thread. */
 void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error);
+void vmm_vfio_complain_of(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint,
+                          const char *reason);
 
 /* It cannot be used any more, for the reason that follows its name in a sentence. vm->loop's
  * thread. */
@@ -154,6 +159,16 @@ uint64_t vmm_vfio_bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64
                            unsigned int size);
 void vmm_vfio_bar_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                         unsigned int size, uint64_t value);
+
+/* vfio_reset.c. Who it is at the host, for resets of its bus: before the first reset. */
+void vmm_vfio_locate(struct vmm_vfio *vfio, const char *device, uint32_t id);
+/*
+ * Its own reset, or one of its bus when all on that is this machine's; else there is a warning, and
+ * nothing is reset. When all devices have been made the later ones make up for the first.
+ */
+void vmm_vfio_first_reset(struct vmm_vfio *vfio);
+void vmm_vfio_later_resets(struct vmm *vm);
+void vmm_vfio_reset(struct vmm_pci_function *fn);
 
 /* vfio_irq.c. */
 int vmm_vfio_irqs_create(struct vmm_vfio *vfio, struct viommu_error *err);

@@ -48,7 +48,8 @@ const struct vmm_vfio_kernel vmm_vfio_linux = {
     .irqfd = linux_irqfd,
 };
 
-void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error)
+void vmm_vfio_complain_of(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint,
+                          const char *reason)
 {
     static const char *const sentences[] = {
         [VMM_VFIO_NO_RESET] = "cannot be reset, and goes on as it was",
@@ -59,8 +60,12 @@ void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint,
     };
 
     if (!(atomic_fetch_or(&vfio->complaints, 1u << complaint) & 1u << complaint))
-        fprintf(stderr, "viommu: warning: %s %s: %s\n", vfio->name, sentences[complaint],
-                strerror(-error));
+        fprintf(stderr, "viommu: warning: %s %s: %s\n", vfio->name, sentences[complaint], reason);
+}
+
+void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error)
+{
+    vmm_vfio_complain_of(vfio, complaint, strerror(-error));
 }
 
 int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action,

@@ -13,6 +13,7 @@
 #include "routes.h"
 #include "serial.h"
 #include "terminal.h"
+#include "vfio.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -91,6 +92,8 @@ static int create_devices(struct vmm *vm, struct viommu_error *err)
         ret = vmm_device_create(vm, vm->options->devices[i], err);
     if (!ret)
         ret = vmm_pci_host_check(vm, err);
+    if (!ret)
+        vmm_vfio_later_resets(vm);
     return ret ? ret : vmm_units_check(vm, err);
 }
 

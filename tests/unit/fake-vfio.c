@@ -64,6 +64,9 @@ void fake_vfio_reset(void)
     fake.sizes[4] = 0x100;
     fake.sizes[VFIO_PCI_CONFIG_REGION_INDEX] = VMM_PCI_CONFIG_SIZE;
     fake.unmask = -1;
+    fake.bus.devices[0] = (struct vfio_pci_dependent_device){.group_id = 7, .bus = 1};
+    fake.bus.count = 1;
+    fake.bus.our_groups = 1u << 7;
     fill_header();
     fill_capabilities();
 }
@@ -146,6 +149,37 @@ static int device_info(struct vfio_device_info *info)
     return 0;
 }
 
+static int hot_reset_info(struct vfio_pci_hot_reset_info *info)
+{
+    struct fake_bus *bus = &fake.bus;
+    uint32_t room = (uint32_t)((info->argsz - sizeof(*info)) / sizeof(info->devices[0]));
+
+    bus->asked++;
+    if (bus->grows)
+        bus->count = room + 1;
+    info->flags = bus->flags;
+    info->count = bus->count;
+    if (bus->overflows)
+        info->count = room + 1;
+    if (bus->count > room) {
+        errno = ENOSPC;
+        return -1;
+    }
+    memcpy(info->devices, bus->devices, bus->count * sizeof(info->devices[0]));
+    return 0;
+}
+
+static int hot_reset(const struct vfio_pci_hot_reset *reset)
+{
+    assert_int_equal(reset->flags, 0);
+    assert_true(reset->argsz >= sizeof(*reset) + reset->count * sizeof(reset->group_fds[0]));
+    assert_in_range(reset->count, 0, FAKE_AFFECTED);
+    memcpy(fake.bus.groups, reset->group_fds, reset->count * sizeof(reset->group_fds[0]));
+    fake.bus.group_count = reset->count;
+    fake.hot_resets++;
+    return 0;
+}
+
 static int fake_ioctl(int fd, unsigned long request, void *argument)
 {
     assert_int_equal(fd, FAKE_FD);
@@ -165,9 +199,10 @@ static int fake_ioctl(int fd, unsigned long request, void *argument)
     case VFIO_DEVICE_RESET:
         fake.resets++;
         return 0;
+    case VFIO_DEVICE_GET_PCI_HOT_RESET_INFO:
+        return hot_reset_info(argument);
     case VFIO_DEVICE_PCI_HOT_RESET:
-        fake.hot_resets++;
-        return 0;
+        return hot_reset(argument);
     default:
         errno = ENOTTY;
         return -1;

@@ -31,6 +31,22 @@ struct fake_trigger {
     unsigned int count; /* enabled; 0: disabled */
 };
 
+#define FAKE_AFFECTED 12u
+#define FAKE_GROUP    200 /* descriptor of IOMMU group 0; then the next one's */
+
+/* What a reset of its bus resets, as VFIO tells it, and the last one that was asked for. */
+struct fake_bus {
+    struct vfio_pci_dependent_device devices[FAKE_AFFECTED];
+    uint32_t count;
+    uint32_t flags;
+    uint32_t our_groups; /* bits: bound to the machine's host */
+    bool grows;          /* each time that it is asked */
+    bool overflows;      /* tells more than there was room for */
+    uint32_t asked;
+    int groups[FAKE_AFFECTED];
+    uint32_t group_count;
+};
+
 struct fake_vfio {
     uint8_t config[VMM_PCI_CONFIG_SIZE];
     uint8_t bar[FAKE_BAR_SIZE];
@@ -44,6 +60,7 @@ struct fake_vfio {
     unsigned int enables; /* of MSI-X from nothing */
     unsigned int resets;
     unsigned int hot_resets;
+    struct fake_bus bus;
     unsigned int open;          /* descriptors, now */
     unsigned int mapped;        /* areas, now */
     unsigned int calls;         /* of ioctl */

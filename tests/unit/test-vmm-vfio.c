@@ -253,22 +253,6 @@ static void a_function_level_reset_reaches_the_device(void **state)
     assert_int_equal(kvm.slots, 0);
 }
 
-static void a_device_without_reset_goes_through_one_of_its_bus(void **state)
-{
-    struct machine *machine = vfio_rig_bare_machine();
-    struct viommu_error error;
-
-    (void)state;
-    fake_vfio_reset();
-    fake.device_flags = VFIO_DEVICE_FLAGS_PCI;
-    assert_int_equal(vfio_rig_try_device(machine, &error), 0);
-    assert_int_equal(fake.hot_resets, 1);
-    vfio_rig_set_config(machine, FAKE_EXPRESS + 8, 2, 0x8000);
-    assert_int_equal(fake.hot_resets, 2);
-    assert_int_equal(fake.resets, 0);
-    vfio_rig_bare_machine_destroy(machine);
-}
-
 static void the_machines_reset_reaches_the_device(void **state)
 {
     struct machine *machine = *state;
@@ -442,7 +426,6 @@ int main(void)
         TEST(what_is_not_mapped_is_read_and_written),
         cmocka_unit_test(a_list_of_areas_is_kept_to),
         TEST(a_function_level_reset_reaches_the_device),
-        cmocka_unit_test(a_device_without_reset_goes_through_one_of_its_bus),
         TEST(the_machines_reset_reaches_the_device),
         TEST(a_device_that_the_host_wants_back_is_unplugged),
         TEST(vcpus_may_be_at_a_device_that_is_unplugged),

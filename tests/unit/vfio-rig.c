@@ -4,8 +4,10 @@
 #include "irq.h"
 #include "pci_host.h"
 #include "routes.h"
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@ void __wrap_vmm_kvm_unmap(struct vmm *vm, int slot);
 bool __wrap_vmm_routes_commit(struct vmm *vm);
 void __wrap_vmm_routes_set(struct vmm *vm, int gsi, uint64_t address, uint32_t data);
 bool __wrap_vmm_irq_lookup(const struct viommu_pci_device *from, uint64_t *address, uint32_t *data);
+int __wrap_vmm_host_group_descriptor(struct vmm *vm, uint32_t group, struct viommu_error *err);
 
 int __wrap_vmm_kvm_map(struct vmm *vm, uint64_t address, void *host, uint64_t size)
 {
@@ -62,6 +65,12 @@ bool __wrap_vmm_irq_lookup(const struct viommu_pci_device *from, uint64_t *addre
     return !kvm.not_steady;
 }
 
+int __wrap_vmm_host_group_descriptor(struct vmm *vm, uint32_t group, struct viommu_error *err)
+{
+    (void)vm, (void)err;
+    return group < 32 && fake.bus.our_groups & 1u << group ? FAKE_GROUP + (int)group : -ENOENT;
+}
+
 /* ---- The device in a machine */
 
 struct vmm_vfio *vfio;
@@ -77,17 +86,25 @@ static int attach(struct machine *machine, struct viommu_error *error)
 
 int vfio_rig_try_device(struct machine *machine, struct viommu_error *error)
 {
+    return vfio_rig_try_device_in(machine, SLOT, error);
+}
+
+int vfio_rig_try_device_in(struct machine *machine, unsigned int slot, struct viommu_error *error)
+{
     static const struct vmm_pci_identity identity = {.name = "vfio test"};
+    char address[16];
     int ret;
 
     vfio = calloc(1, sizeof(*vfio));
     assert_non_null(vfio);
     strcpy(vfio->name, identity.name);
     vfio->kernel = &fake_kernel;
-    ret =
-        vmm_pci_function_init(&vfio->fn, &machine->vm, SLOT << 3, &identity, &vmm_vfio_ops, error);
+    ret = vmm_pci_function_init(&vfio->fn, &machine->vm, (int)slot << 3, &identity, &vmm_vfio_ops,
+                                error);
     assert_int_equal(ret, 0);
     assert_int_equal(attach(machine, error), 0);
+    snprintf(address, sizeof(address), "01:%02x.0", slot - SLOT);
+    vmm_vfio_locate(vfio, address, slot);
     ret = vmm_vfio_open(vfio, FAKE_FD, error);
     if (!ret)
         ret = vmm_pci_register(&vfio->fn, error);

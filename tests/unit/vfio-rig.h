@@ -35,8 +35,12 @@ extern const char *host_device;
 struct machine *vfio_rig_bare_machine(void);
 void vfio_rig_bare_machine_destroy(struct machine *machine);
 
-/* Give it the device; sets `vfio`. On failure there is none. */
+/*
+ * Give it the device; sets `vfio`. On failure there is none. In slot N of the guest it is
+ * 0000:01:(N - SLOT).0 of the host, whose iommufd calls it N.
+ */
 int vfio_rig_try_device(struct machine *machine, struct viommu_error *error);
+int vfio_rig_try_device_in(struct machine *machine, unsigned int slot, struct viommu_error *error);
 
 /* A machine with the device, for cmocka. */
 int vfio_rig_setup(void **state);
