@@ -31,12 +31,17 @@ struct vmm_pci_segment;
 #define vmm_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define VMM_PCI_BARS        6
+#define VMM_PCI_ROM         6u /* behind the BARs: that of the expansion ROM */
+#define VMM_PCI_ROM_MIN     2048u
 #define VMM_PCI_CONFIG_SIZE 4096
 #define VMM_PCI_DEVFN_ANY   (-1)
 #define VMM_PCI_DIRECT_MAX  8u
 
 struct vmm_pci_ops {
-    /* Accesses to BAR `bar`; size 1, 2, 4 or 8. The MSI-X table and PBA are not seen here. */
+    /*
+     * Accesses to BAR `bar`; size 1, 2, 4 or 8. The MSI-X table and PBA are not seen here. Of
+     * VMM_PCI_ROM there are reads alone.
+     */
     uint64_t (*bar_read)(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                          unsigned int size);
     void (*bar_write)(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
@@ -94,6 +99,7 @@ enum vmm_pci_bar_type {
     VMM_PCI_BAR_IO,
     VMM_PCI_BAR_MEM32,
     VMM_PCI_BAR_MEM64, /* takes two slots; is given an address below 4 GiB all the same */
+    VMM_PCI_BAR_ROM,   /* that of VMM_PCI_ROM; decoded while the guest enables it, too */
 };
 
 /* A part of a memory BAR that vCPUs reach without an exit, while the BAR is mapped. */
@@ -157,7 +163,7 @@ struct vmm_pci_function {
     uint16_t pasid_offset; /* of the extended capabilities of pci_ats.h; 0 without */
     uint16_t ats_offset;
     uint16_t pri_offset;
-    struct vmm_pci_bar bars[VMM_PCI_BARS];
+    struct vmm_pci_bar bars[VMM_PCI_BARS + 1];
     struct vmm_pci_msi msi;
     struct vmm_pci_msix msix;
     uint8_t *power_on; /* configuration space as a function-level reset leaves it */
@@ -217,6 +223,9 @@ uint8_t vmm_pci_add_capability(struct vmm_pci_function *fn, uint8_t id, uint8_t 
  */
 uint16_t vmm_pci_add_extended_capability(struct vmm_pci_function *fn, uint16_t id, uint8_t version,
                                          uint16_t length, bool watched);
+
+/* An expansion ROM of `size` bytes, a power of two from VMM_PCI_ROM_MIN on. */
+void vmm_pci_add_rom(struct vmm_pci_function *fn, uint64_t size);
 
 /* MSI with 64-bit addresses and per-vector masking; `count` is 1, 2, 4, 8, 16 or 32. */
 void vmm_pci_add_msi(struct vmm_pci_function *fn, unsigned int count);

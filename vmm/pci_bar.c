@@ -8,11 +8,15 @@
 #define BAR_MEM64        0x4u
 #define BAR_FLAGS_IO     0x3u
 #define BAR_FLAGS_MEMORY 0xfu
+#define BAR_FLAGS_ROM    0x7ffu
+#define BARS             (VMM_PCI_BARS + 1u) /* with the ROM's */
 #define PORTS_END        0x10000u
 #define PAGE_SIZE_4K     4096ull
 
 static unsigned int bar_register(const struct vmm_pci_bar *bar)
 {
+    if (bar->type == VMM_PCI_BAR_ROM)
+        return PCI_REG_ROM;
     return PCI_REG_BAR0 + 4 * (unsigned int)(bar - bar->fn->bars);
 }
 
@@ -31,6 +35,12 @@ void vmm_pci_add_bar(struct vmm_pci_function *fn, unsigned int index, enum vmm_p
         vmm_pci_put32(fn->write_mask, at + 4, (uint32_t)(~(size - 1) >> 32));
 }
 
+void vmm_pci_add_rom(struct vmm_pci_function *fn, uint64_t size)
+{
+    fn->bars[VMM_PCI_ROM] = (struct vmm_pci_bar){.type = VMM_PCI_BAR_ROM, .size = size, .fn = fn};
+    vmm_pci_put32(fn->write_mask, PCI_REG_ROM, (uint32_t) ~(size - 1) | PCI_ROM_ENABLE);
+}
+
 static uint64_t bar_address(const struct vmm_pci_bar *bar)
 {
     const uint8_t *config = bar->fn->config;
@@ -39,6 +49,8 @@ static uint64_t bar_address(const struct vmm_pci_bar *bar)
 
     if (bar->type == VMM_PCI_BAR_IO)
         return address & ~(uint64_t)BAR_FLAGS_IO;
+    if (bar->type == VMM_PCI_BAR_ROM)
+        return address & ~(uint64_t)BAR_FLAGS_ROM;
     if (bar->type == VMM_PCI_BAR_MEM64)
         address |= (uint64_t)vmm_pci_get32(config, at + 4) << 32;
     return address & ~(uint64_t)BAR_FLAGS_MEMORY;
@@ -72,6 +84,8 @@ static int assign_bar(struct vmm_pci_host *pci, struct vmm_pci_bar *bar, struct 
         size = size < PAGE_SIZE_4K ? PAGE_SIZE_4K : size;
         address = take(&segment->next_memory, segment->memory_end, size);
     }
+    if (!address && bar->type == VMM_PCI_BAR_ROM)
+        return 0; /* the guest finds a place for it, or does without */
     if (!address)
         return vmm_fail(err, ENOSPC, "no room for BAR %u of %s: 0x%llx bytes of %s",
                         (unsigned int)(bar - bar->fn->bars), bar->fn->id.name,
@@ -85,7 +99,7 @@ int vmm_pci_bars_assign(struct vmm_pci_function *fn, struct viommu_error *err)
     unsigned int i;
     int ret = 0;
 
-    for (i = 0; i < VMM_PCI_BARS && !ret; i++) {
+    for (i = 0; i < BARS && !ret; i++) {
         if (fn->bars[i].type != VMM_PCI_BAR_NONE)
             ret = assign_bar(fn->vm->pci, &fn->bars[i], err);
     }
@@ -117,6 +131,8 @@ static void bar_write(void *opaque, uint64_t offset, unsigned int size, uint64_t
     unsigned int vector;
     bool changed;
 
+    if (index == VMM_PCI_ROM)
+        return;
     if (!vmm_pci_msix_decodes(fn, index, offset)) {
         fn->ops->bar_write(fn, index, offset, size, value);
         return;
@@ -175,6 +191,8 @@ static bool bar_enabled(const struct vmm_pci_bar *bar)
 {
     uint16_t command = vmm_pci_get16(bar->fn->config, PCI_REG_COMMAND);
 
+    if (bar->type == VMM_PCI_BAR_ROM && !(bar->fn->config[PCI_REG_ROM] & PCI_ROM_ENABLE))
+        return false;
     return command & (bar->type == VMM_PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
 }
 
@@ -196,7 +214,7 @@ void vmm_pci_bars_remove(struct vmm_pci_function *fn)
 {
     unsigned int i;
 
-    for (i = 0; i < VMM_PCI_BARS; i++)
+    for (i = 0; i < BARS; i++)
         bar_unmap(&fn->bars[i]);
 }
 
@@ -220,11 +238,11 @@ void vmm_pci_bars_update(struct vmm_pci_function *fn)
     unsigned int i;
     size_t k;
 
-    for (i = 0; i < VMM_PCI_BARS; i++)
+    for (i = 0; i < BARS; i++)
         if (bar_moved(&fn->bars[i]))
             bar_unmap(&fn->bars[i]);
     for (k = 0; k < pci->count; k++) {
-        for (i = 0; i < VMM_PCI_BARS; i++)
+        for (i = 0; i < BARS; i++)
             bar_map(&pci->functions[k]->bars[i]);
     }
 }

@@ -125,7 +125,8 @@ static struct config_effects write_locked(struct vmm_pci_function *fn, unsigned 
     if (effects.reset)
         reset_config(fn);
     if (effects.reset || vmm_pci_overlaps(offset, size, PCI_REG_COMMAND, 2) ||
-        vmm_pci_overlaps(offset, size, PCI_REG_BAR0, 4 * VMM_PCI_BARS))
+        vmm_pci_overlaps(offset, size, PCI_REG_BAR0, 4 * VMM_PCI_BARS) ||
+        vmm_pci_overlaps(offset, size, PCI_REG_ROM, 4))
         vmm_pci_bars_update(fn);
     vmm_pci_msi_config_written(fn);
     vmm_pci_intx_update(fn);

@@ -22,6 +22,7 @@
 #define PCI_REG_BAR0             0x10u
 #define PCI_REG_SUBSYSTEM_VENDOR 0x2cu
 #define PCI_REG_SUBSYSTEM        0x2eu
+#define PCI_REG_ROM              0x30u
 #define PCI_REG_CAPABILITIES     0x34u
 #define PCI_REG_INTERRUPT_LINE   0x3cu
 #define PCI_REG_INTERRUPT_PIN    0x3du
@@ -31,6 +32,7 @@
 #define PCI_COMMAND_MEMORY       0x002u
 #define PCI_COMMAND_MASTER       0x004u
 #define PCI_COMMAND_INTX_DISABLE 0x400u
+#define PCI_ROM_ENABLE           0x1u
 #define PCI_STATUS_INTERRUPT     0x08u
 #define PCI_STATUS_CAPABILITIES  0x10u
 #define PCI_HEADER_MULTIFUNCTION 0x80u

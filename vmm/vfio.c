@@ -53,6 +53,7 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
     pthread_rwlock_init(&vfio->access, NULL);
     irqs->intx_event = irqs->intx_unmask = irqs->error_event = irqs->request_event = -1;
     pthread_mutex_init(&irqs->lock, NULL);
+    pthread_mutex_init(&vfio->rom.lock, NULL);
     ret = read_info(vfio, err);
     if (!ret)
         ret = vmm_vfio_regions_find(vfio, err);
@@ -60,6 +61,8 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
         ret = vmm_vfio_config_create(vfio, err);
     if (!ret)
         ret = vmm_vfio_bars_create(vfio, err);
+    if (!ret)
+        ret = vmm_vfio_rom_create(vfio, err);
     if (ret)
         return ret;
     vmm_vfio_first_reset(vfio); /* of what it did before */
@@ -86,6 +89,8 @@ void vmm_vfio_close(struct vmm_vfio *vfio)
     vmm_vfio_irqs_destroy(vfio);
     vmm_vfio_bars_destroy(vfio);
     close_descriptor(vfio);
+    vmm_vfio_rom_destroy(vfio);
+    pthread_mutex_destroy(&vfio->rom.lock);
     pthread_mutex_destroy(&vfio->irqs.lock);
     pthread_rwlock_destroy(&vfio->access);
 }
@@ -147,6 +152,7 @@ enum {
     KEY_FD,
     KEY_ADDR,
     KEY_SEGMENT,
+    KEY_ROM,
     KEY_COUNT
 };
 
@@ -154,6 +160,7 @@ struct vfio_options {
     char device[64]; /* as the host knows it */
     int devfn;
     uint64_t segment;
+    bool rom;
 };
 
 /* SLOT or SLOT.FUNCTION in hexadecimal. */
@@ -209,16 +216,19 @@ static int parse_options(struct vmm *vm, const char *arguments, struct vfio_opti
 {
     struct vmm_key keys[KEY_COUNT + 1] = {
         [KEY_HOST] = {"host", NULL}, [KEY_PATH] = {"path", NULL},       [KEY_FD] = {"fd", NULL},
-        [KEY_ADDR] = {"addr", NULL}, [KEY_SEGMENT] = {"segment", NULL}, [KEY_COUNT] = {NULL, NULL},
+        [KEY_ADDR] = {"addr", NULL}, [KEY_SEGMENT] = {"segment", NULL}, [KEY_ROM] = {"rom", NULL},
+        [KEY_COUNT] = {NULL, NULL},
     };
     int ret = vmm_keys_parse("vfio", arguments, keys, err);
 
-    *options = (struct vfio_options){.devfn = VMM_PCI_DEVFN_ANY};
+    *options = (struct vfio_options){.devfn = VMM_PCI_DEVFN_ANY, .rom = true};
     if (!ret)
         ret = parse_address(keys[KEY_ADDR].value, &options->devfn, err);
     if (!ret)
         ret = vmm_key_number("vfio", &keys[KEY_SEGMENT], 0, VMM_SEGMENTS_MAX - 1, &options->segment,
                              err);
+    if (!ret)
+        ret = vmm_key_switch("vfio", &keys[KEY_ROM], &options->rom, err);
     if (!ret)
         ret = parse_device(vm, keys, options, err);
     vmm_keys_free(keys);
@@ -288,6 +298,7 @@ int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *
     snprintf(vfio->name, sizeof(vfio->name), "vfio %s", options.device);
     vfio->kernel = &vmm_vfio_linux;
     vfio->fd = -1;
+    vfio->rom.hidden = !options.rom;
     ret = build_function(vfio, vm, &options, err);
     if (ret)
         free(vfio);

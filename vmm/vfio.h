@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A PCI device of the host that VFIO gives to the guest. Its memory is reached by the hardware;
- * what is here is the rest: configuration space, BARs, interrupts and resets.
+ * what is here is the rest: configuration space, BARs, expansion ROM, interrupts and resets.
  *
  * Configuration space is emulated from a copy that is made at first. The guest's accesses go to the
  * device in vendor-specific capabilities and vital product data alone; bus mastering follows the
@@ -23,7 +23,7 @@
 struct viommu_assigned_device;
 
 #define VMM_VFIO_ARGUMENTS                                                                         \
-    "host=BDF|path=/dev/vfio/devices/vfioN|fd=N[,addr=SLOT[.FUNCTION]][,segment=N]"
+    "host=BDF|path=/dev/vfio/devices/vfioN|fd=N[,addr=SLOT[.FUNCTION]][,segment=N][,rom=on|off]"
 
 int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *err);
 
@@ -55,6 +55,7 @@ enum vmm_vfio_complaint {
     VMM_VFIO_NO_MSI,
     VMM_VFIO_NO_MSIX,
     VMM_VFIO_NO_WATCH,
+    VMM_VFIO_NO_ROM,
 };
 
 /*
@@ -95,6 +96,14 @@ struct vmm_vfio_area {
     uint64_t size;
 };
 
+struct vmm_vfio_rom {
+    bool hidden;          /* by the user */
+    pthread_mutex_t lock; /* the rest, once the guest runs; `access` is taken inside */
+    uint64_t size;        /* 0: the guest sees none */
+    uint8_t *bytes;
+    bool loaded; /* since the guest enabled it last */
+};
+
 struct vmm_vfio {
     struct vmm_pci_function fn;
     const struct vmm_vfio_kernel *kernel;
@@ -111,6 +120,7 @@ struct vmm_vfio {
     struct vfio_region_info regions[VFIO_PCI_CONFIG_REGION_INDEX + 1];
     struct vmm_vfio_area areas[VMM_PCI_BARS * VMM_PCI_DIRECT_MAX];
     unsigned int area_count;
+    struct vmm_vfio_rom rom;
     struct vmm_vfio_irqs irqs;
 };
 
@@ -159,6 +169,13 @@ uint64_t vmm_vfio_bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64
                            unsigned int size);
 void vmm_vfio_bar_write(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                         unsigned int size, uint64_t value);
+
+/* vfio_rom.c. Regions are known. */
+int vmm_vfio_rom_create(struct vmm_vfio *vfio, struct viommu_error *err);
+void vmm_vfio_rom_destroy(struct vmm_vfio *vfio);
+uint64_t vmm_vfio_rom_read(struct vmm_vfio *vfio, uint64_t offset, unsigned int size);
+/* The guest wrote [offset, offset + size) of configuration space. */
+void vmm_vfio_rom_configured(struct vmm_vfio *vfio, unsigned int offset, unsigned int size);
 
 /* vfio_reset.c. Who it is at the host, for resets of its bus: before the first reset. */
 void vmm_vfio_locate(struct vmm_vfio *vfio, const char *device, uint32_t id);

@@ -237,6 +237,8 @@ uint64_t vmm_vfio_bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64
 {
     uint64_t value = 0;
 
+    if (bar == VMM_PCI_ROM)
+        return vmm_vfio_rom_read(vmm_vfio_of(fn), offset, size);
     return vmm_vfio_region_read(vmm_vfio_of(fn), bar, offset, &value, size) ? value : UINT64_MAX;
 }
 

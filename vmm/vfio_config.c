@@ -109,6 +109,7 @@ void vmm_vfio_config_write(struct vmm_pci_function *fn, unsigned int offset, uns
     uint32_t value = vmm_pci_config_load(fn, offset, size);
 
     vmm_pci_pri_follow(fn);
+    vmm_vfio_rom_configured(vfio, offset, size);
     if (goes_through(vfio, offset, size))
         vmm_vfio_region_write(vfio, VFIO_PCI_CONFIG_REGION_INDEX, offset, &value, size);
 }

@@ -56,6 +56,7 @@ void vmm_vfio_complain_of(struct vmm_vfio *vfio, enum vmm_vfio_complaint complai
         [VMM_VFIO_NO_INTX] = "gets no INTx line from the host, and its line stays silent",
         [VMM_VFIO_NO_MSI] = "gets no MSI vectors from the host, and they stay silent",
         [VMM_VFIO_NO_MSIX] = "lacks an MSI-X vector that the guest wants, which stays silent",
+        [VMM_VFIO_NO_ROM] = "has an expansion ROM that the guest cannot read",
         [VMM_VFIO_NO_WATCH] = "has an interrupt that cannot be waited for, and stays silent",
     };
 

@@ -67,6 +67,10 @@ void fake_vfio_reset(void)
     fake.bus.devices[0] = (struct vfio_pci_dependent_device){.group_id = 7, .bus = 1};
     fake.bus.count = 1;
     fake.bus.our_groups = 1u << 7;
+    fake.rom_readable = FAKE_ROM_SIZE;
+    for (unsigned int i = 0; i < FAKE_ROM_SIZE; i++)
+        fake.rom[i] = (uint8_t)(i ^ i >> 8);
+    memcpy(fake.rom, "\x55\xaa", 2);
     fill_header();
     fill_capabilities();
 }
@@ -220,12 +224,33 @@ static uint8_t *bytes_at(off_t offset, size_t *room)
     return (index == VFIO_PCI_CONFIG_REGION_INDEX ? fake.config : fake.bar) + within;
 }
 
+/* Not more than half of what is asked for at once, as a read may. */
+static ssize_t read_rom(void *buffer, size_t length, off_t offset)
+{
+    size_t at = (size_t)offset;
+    size_t room = at < fake.rom_readable ? fake.rom_readable - at : 0;
+
+    assert_true(at + length <= fake.sizes[VFIO_PCI_ROM_REGION_INDEX]);
+    fake.rom_reads += at == 0;
+    if (!room) {
+        errno = EIO;
+        return -1;
+    }
+    length = length > 1 ? length / 2 : length;
+    length = length > room ? room : length;
+    memcpy(buffer, fake.rom + at, length);
+    return (ssize_t)length;
+}
+
 static ssize_t fake_read(int fd, void *buffer, size_t length, off_t offset)
 {
+    const off_t rom = (off_t)VFIO_PCI_ROM_REGION_INDEX << REGION_SHIFT;
     size_t room;
     const uint8_t *bytes = bytes_at(offset, &room);
 
     assert_int_equal(fd, FAKE_FD);
+    if (offset >= rom && offset < rom + (off_t)fake.sizes[VFIO_PCI_ROM_REGION_INDEX])
+        return read_rom(buffer, length, offset - rom);
     if (!bytes || length > room) {
         errno = EINVAL;
         return -1;

@@ -11,6 +11,7 @@
 #define FAKE_FD       77
 #define FAKE_BAR_SIZE 0x8000u
 #define FAKE_VECTORS  40u
+#define FAKE_ROM_SIZE 0x3000u /* at most; without a region unless a test gives it a size */
 
 /* Where the capabilities of its configuration space lie. */
 #define FAKE_POWER    0x40u
@@ -50,6 +51,9 @@ struct fake_bus {
 struct fake_vfio {
     uint8_t config[VMM_PCI_CONFIG_SIZE];
     uint8_t bar[FAKE_BAR_SIZE];
+    uint8_t rom[FAKE_ROM_SIZE];
+    size_t rom_readable;    /* bytes; then there is an error */
+    unsigned int rom_reads; /* that began at its start */
     uint64_t sizes[VFIO_PCI_NUM_REGIONS];
     uint32_t device_flags;
     uint32_t msix_flags;

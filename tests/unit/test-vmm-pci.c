@@ -94,6 +94,7 @@ static struct toy *add_toy(struct machine *machine, unsigned int slot)
     vmm_pci_add_bar(&toy->fn, 0, VMM_PCI_BAR_MEM32, 0x1000);
     vmm_pci_add_bar(&toy->fn, 1, VMM_PCI_BAR_IO, 0x20);
     vmm_pci_add_bar(&toy->fn, 2, VMM_PCI_BAR_MEM64, 0x100000);
+    vmm_pci_add_rom(&toy->fn, 0x8000);
     vmm_pci_add_msi(&toy->fn, 4);
     assert_int_equal(vmm_pci_add_msix(&toy->fn, MSIX_VECTORS, 0, MSIX_OFFSET), 0);
     assert_int_equal(vmm_pci_register(&toy->fn, &error), 0);
@@ -183,6 +184,65 @@ static void bars_tell_their_size_and_move(void **state)
     assert_int_equal(machine_read(machine, 0x8000ffffcull, 4), 0x20ffffc);
     set_config(machine, 4, 2, 0);
     assert_int_equal(machine_read(machine, 0xd0000010, 4), 0xffffffff);
+}
+
+static void a_rom_is_decoded_while_it_and_memory_are_enabled(void **state)
+{
+    struct machine *machine = *state;
+    uint32_t first = config(machine, 0x30, 4);
+
+    assert_int_equal(first & 0x7fff, 0);
+    assert_int_not_equal(first, 0);
+    assert_int_equal(machine_read(machine, first, 4), 0xffffffff);
+    set_config(machine, 0x30, 4, 0xfffff800);
+    assert_int_equal(config(machine, 0x30, 4), 0xffff8000);
+    set_config(machine, 0x30, 4, first | 1);
+    assert_int_equal(config(machine, 0x30, 4), first | 1);
+    assert_int_equal(machine_read(machine, first + 0x7ffc, 4), 0x6007ffc);
+    machine_write(machine, first, 4, 0x1234);
+    assert_int_equal(toys[SLOT]->value, 0);
+    set_config(machine, 0x30, 4, 0xd0000001);
+    assert_int_equal(machine_read(machine, first, 4), 0xffffffff);
+    assert_int_equal(machine_read(machine, 0xd0008000, 2), 0xffff);
+    assert_int_equal(machine_read(machine, 0xd0000010, 2), 0x10);
+    set_config(machine, 0x30, 1, 0);
+    assert_int_equal(machine_read(machine, 0xd0000010, 2), 0xffff);
+    set_config(machine, 0x30, 1, 1);
+    assert_int_equal(machine_read(machine, 0xd0000010, 2), 0x10);
+    set_config(machine, 4, 2, 0);
+    assert_int_equal(machine_read(machine, 0xd0000010, 2), 0xffff);
+}
+
+static void a_rom_waits_for_a_bar(void **state)
+{
+    struct machine *machine = *state;
+
+    set_config(machine, 0x10, 4, 0xd0000000);
+    set_config(machine, 0x30, 4, 0xd0000001);
+    assert_int_equal(machine_read(machine, 0xd0000010, 4), 0x10);
+    assert_int_equal(machine_read(machine, 0xd0001010, 4), 0xffffffff);
+    set_config(machine, 0x10, 4, 0xd8000000);
+    assert_int_equal(machine_read(machine, 0xd0000010, 4), 0x6000010);
+    set_config(machine, 0x18, 4, 0xd0000000); /* now the BAR waits */
+    set_config(machine, 0x1c, 4, 0);
+    assert_int_equal(machine_read(machine, 0xd0000010, 4), 0x6000010);
+    set_config(machine, 0x30, 4, 0xd0000000);
+    assert_int_equal(machine_read(machine, 0xd0000010, 4), 0x2000010);
+}
+
+/* It is of no use to most guests, so that it is no reason not to start. */
+static void a_rom_without_room_gets_no_address(void **state)
+{
+    struct machine *machine = *state;
+    struct toy *toy = calloc(1, sizeof(*toy));
+    struct viommu_error error;
+
+    assert_non_null(toy);
+    assert_int_equal(
+        vmm_pci_function_init(&toy->fn, &machine->vm, 9 << 3, &toy_identity, &toy_ops, &error), 0);
+    vmm_pci_add_rom(&toy->fn, 0x80000000);
+    assert_int_equal(vmm_pci_register(&toy->fn, &error), 0);
+    assert_int_equal(machine_config_read(machine, 9, 0x30, 4), 0);
 }
 
 /* Of two BARs at one place the first stays; the other one is decoded when the first has gone. */
@@ -403,6 +463,9 @@ int main(void)
         WITH_TOYS(read_only_fields_stay),
         WITH_TOYS(bars_tell_their_size_and_move),
         WITH_TOYS(one_bar_waits_for_the_other),
+        WITH_TOYS(a_rom_is_decoded_while_it_and_memory_are_enabled),
+        WITH_TOYS(a_rom_waits_for_a_bar),
+        WITH_TOYS(a_rom_without_room_gets_no_address),
         WITH_TOYS(msi_is_sent_masked_and_sent_later),
         WITH_TOYS(msix_is_sent_masked_and_sent_later),
         WITH_TOYS(functions_share_an_interrupt_line),

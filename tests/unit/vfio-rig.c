@@ -75,6 +75,7 @@ int __wrap_vmm_host_group_descriptor(struct vmm *vm, uint32_t group, struct viom
 
 struct vmm_vfio *vfio;
 const char *host_device;
+bool hide_rom;
 
 static int attach(struct machine *machine, struct viommu_error *error)
 {
@@ -99,6 +100,7 @@ int vfio_rig_try_device_in(struct machine *machine, unsigned int slot, struct vi
     assert_non_null(vfio);
     strcpy(vfio->name, identity.name);
     vfio->kernel = &fake_kernel;
+    vfio->rom.hidden = hide_rom;
     ret = vmm_pci_function_init(&vfio->fn, &machine->vm, (int)slot << 3, &identity, &vmm_vfio_ops,
                                 error);
     assert_int_equal(ret, 0);

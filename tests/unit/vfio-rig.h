@@ -30,6 +30,7 @@ extern struct fake_kvm kvm;
 extern struct vmm_vfio *vfio;
 /* Of the simulated host, that it is attached as; NULL: it is not. */
 extern const char *host_device;
+extern bool hide_rom;
 
 /* A machine without the device, and its end, when nothing may be left of that. */
 struct machine *vfio_rig_bare_machine(void);
