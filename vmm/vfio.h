@@ -53,6 +53,7 @@ enum vmm_vfio_complaint {
     VMM_VFIO_NO_RESET,
     VMM_VFIO_NO_INTX,
     VMM_VFIO_NO_MSI,
+    VMM_VFIO_FEW_MSI,
     VMM_VFIO_NO_MSIX,
     VMM_VFIO_NO_WATCH,
     VMM_VFIO_NO_ROM,
@@ -80,7 +81,7 @@ struct vmm_vfio_irqs {
     struct vmm_vfio_vector *vectors; /* for each that MSI or MSI-X has */
     unsigned int count;
     unsigned int enabled; /* vectors that the host has allocated */
-    bool can_grow;        /* more can be had while MSI-X is enabled */
+    bool can_grow;        /* one more can be had while MSI-X is enabled */
     int intx_event;       /* eventfds, -1: none */
     int intx_unmask;
     struct vmm_watch *intx_watch;
@@ -194,7 +195,10 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio);
 void vmm_vfio_irqs_disable(struct vmm_vfio *vfio);
 void vmm_vfio_messages_changed(struct vmm_pci_function *fn, unsigned int first, unsigned int count);
 
-/* vfio_irq_host.c: the eventfds that the host signals. Vectors [first, first + count). */
+/*
+ * vfio_irq_host.c: the eventfds that the host signals. Vectors [first, first + count). 0, a
+ * negative errno, or a number above 0: so many vectors there are, and none was given.
+ */
 int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action,
                       unsigned int first, unsigned int count, const int *events);
 int vmm_vfio_disable_irqs(struct vmm_vfio *vfio, unsigned int index);

@@ -6,13 +6,11 @@
 #include "vmm.h"
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-/* Few vectors are had at once, so that MSI-X is not switched off and on again for each new one. */
-#define VECTORS_AT_ONCE 32u
 
 static struct vmm_vfio *vfio_of_irqs(struct vmm_vfio_irqs *irqs)
 {
@@ -164,37 +162,44 @@ static int enable_vectors(struct vmm_vfio *vfio, unsigned int index, unsigned in
 }
 
 /*
- * The host has too few vectors: it gets all of them anew, and those that come meanwhile are lost.
- * When it does not, it gets those of before back.
+ * As many of the first `wanted` vectors as are to be had, which are at least one. Their number
+ * stays until the mode is left: to get more, interrupts would have to be switched off, and those
+ * that come meanwhile be lost.
  */
-static int grow(struct vmm_vfio *vfio, unsigned int vector)
+static int enable_most(struct vmm_vfio *vfio, unsigned int index, unsigned int wanted)
 {
-    struct vmm_vfio_irqs *irqs = &vfio->irqs;
-    unsigned int count = irqs->count < VECTORS_AT_ONCE ? irqs->count : VECTORS_AT_ONCE;
-    unsigned int before = irqs->enabled;
-    int ret;
+    unsigned int count = wanted;
+    int ret = enable_vectors(vfio, index, count);
 
-    while (count <= vector)
-        count = 2 * count < irqs->count ? 2 * count : irqs->count;
-    if (before)
-        vmm_vfio_disable_irqs(vfio, VFIO_PCI_MSIX_IRQ_INDEX);
-    irqs->enabled = 0;
-    ret = enable_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, count);
-    if (ret && count > vector + 1)
-        ret = enable_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, vector + 1);
-    if (ret && before)
-        enable_vectors(vfio, VFIO_PCI_MSIX_IRQ_INDEX, before);
-    return ret;
+    while (ret && count > 1) {
+        count = ret > 0 && (unsigned int)ret < count ? (unsigned int)ret : count / 2;
+        ret = enable_vectors(vfio, index, count);
+    }
+    return ret > 0 ? -ENOSPC : ret;
+}
+
+/* A host that can give more later gives one at a time: its own vectors are few. */
+static int enable_msix(struct vmm_vfio *vfio)
+{
+    return enable_most(vfio, VFIO_PCI_MSIX_IRQ_INDEX,
+                       vfio->irqs.can_grow ? 1 : vfio->fn.msix.count);
 }
 
 static int tell_host(struct vmm_vfio *vfio, unsigned int vector)
 {
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
+    int ret;
 
-    if (vector < irqs->enabled || (irqs->enabled && irqs->can_grow))
-        return vmm_vfio_set_irqs(vfio, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, vector,
-                                 1, &irqs->vectors[vector].event);
-    return grow(vfio, vector);
+    if (!irqs->enabled) {
+        ret = enable_msix(vfio);
+        if (ret || vector < irqs->enabled)
+            return ret;
+    }
+    if (vector >= irqs->enabled && !irqs->can_grow)
+        return -ENOSPC;
+    ret = vmm_vfio_set_irqs(vfio, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, vector, 1,
+                            &irqs->vectors[vector].event);
+    return ret > 0 ? -ENOSPC : ret;
 }
 
 /* MSI-X: vectors are had as the guest first uses them. */
@@ -266,10 +271,20 @@ static int enable_intx(struct vmm_vfio *vfio)
 
 /* ---- Modes */
 
+static void complain_of_few(struct vmm_vfio *vfio, unsigned int had, unsigned int wanted)
+{
+    char reason[32];
+
+    snprintf(reason, sizeof(reason), "%u of %u", had, wanted);
+    vmm_vfio_complain_of(vfio, VMM_VFIO_FEW_MSI, reason);
+}
+
+/* Those that the host has are vectors of the same number; the guest was promised all. */
 static int enable_msi(struct vmm_vfio *vfio)
 {
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     unsigned int count = 0;
+    int ret;
 
     while (count < irqs->count && vmm_pci_message(&vfio->fn, count).state != VMM_PCI_MESSAGE_OFF) {
         irqs->vectors[count].event = new_event();
@@ -277,7 +292,10 @@ static int enable_msi(struct vmm_vfio *vfio)
             return -errno;
         count++;
     }
-    return enable_vectors(vfio, VFIO_PCI_MSI_IRQ_INDEX, count);
+    ret = enable_most(vfio, VFIO_PCI_MSI_IRQ_INDEX, count);
+    if (!ret && irqs->enabled < count)
+        complain_of_few(vfio, irqs->enabled, count);
+    return ret;
 }
 
 static void leave_mode(struct vmm_vfio *vfio)
@@ -322,7 +340,7 @@ static void set_mode(struct vmm_vfio *vfio, enum vmm_vfio_mode mode)
     else if (mode == VMM_VFIO_MSI)
         ret = enable_msi(vfio);
     else if (mode == VMM_VFIO_MSIX)
-        ret = grow(vfio, 0); /* the device is in this mode before a vector is used */
+        ret = enable_msix(vfio); /* the device is in this mode before a vector is used */
     if (!ret)
         return;
     vmm_vfio_complain(vfio,

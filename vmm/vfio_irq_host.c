@@ -55,6 +55,8 @@ void vmm_vfio_complain_of(struct vmm_vfio *vfio, enum vmm_vfio_complaint complai
         [VMM_VFIO_NO_RESET] = "cannot be reset, and goes on as it was",
         [VMM_VFIO_NO_INTX] = "gets no INTx line from the host, and its line stays silent",
         [VMM_VFIO_NO_MSI] = "gets no MSI vectors from the host, and they stay silent",
+        [VMM_VFIO_FEW_MSI] =
+            "gets fewer MSI vectors than the guest wants, and the last stay silent",
         [VMM_VFIO_NO_MSIX] = "lacks an MSI-X vector that the guest wants, which stays silent",
         [VMM_VFIO_NO_ROM] = "has an expansion ROM that the guest cannot read",
         [VMM_VFIO_NO_WATCH] = "has an interrupt that cannot be waited for, and stays silent",
@@ -86,7 +88,8 @@ int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action
     if (count)
         memcpy(set->data, events, count * sizeof(*events));
     ret = vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_SET_IRQS, set);
-    ret = ret < 0 ? -errno : ret ? -ENOSPC : 0; /* so many there are, and none was given */
+    if (ret < 0)
+        ret = -errno;
     free(set);
     return ret;
 }

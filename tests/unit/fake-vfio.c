@@ -128,6 +128,7 @@ static int set_irqs(const struct vfio_irq_set *set)
         return 0;
     }
     if (!set->count) {
+        fake.disables += set->index == VFIO_PCI_MSIX_IRQ_INDEX;
         trigger->count = 0;
         return 0;
     }
@@ -135,8 +136,10 @@ static int set_irqs(const struct vfio_irq_set *set)
         errno = EINVAL;
         return -1;
     }
-    if (is_message(set->index) && fake.vectors && set->start + set->count > fake.vectors)
-        return (int)fake.vectors;
+    if (is_message(set->index) && fake.vectors && set->start + set->count > fake.vectors) {
+        errno = ENOSPC;
+        return fake.no_number ? -1 : (int)fake.vectors;
+    }
     if (!trigger->count && set->index == VFIO_PCI_MSIX_IRQ_INDEX)
         fake.enables++;
     memcpy(trigger->events + set->start, events, set->count * sizeof(*events));

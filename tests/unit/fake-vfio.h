@@ -61,7 +61,9 @@ struct fake_vfio {
     struct fake_trigger triggers[VFIO_PCI_NUM_IRQS];
     int unmask;           /* eventfd of INTx */
     unsigned int vectors; /* of MSI and MSI-X that the host has; 0: enough */
+    bool no_number; /* where there are not enough, the kernel does not say how many there are */
     unsigned int enables; /* of MSI-X from nothing */
+    unsigned int disables;
     unsigned int resets;
     unsigned int hot_resets;
     struct fake_bus bus;
