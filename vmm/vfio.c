@@ -51,7 +51,8 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
         return vmm_fail(err, errno, "%s: its descriptor cannot be duplicated: %s", vfio->name,
                         strerror(errno));
     pthread_rwlock_init(&vfio->access, NULL);
-    irqs->intx_event = irqs->intx_unmask = irqs->error_event = irqs->request_event = -1;
+    irqs->intx_event = irqs->intx_unmask = -1;
+    irqs->error_event = irqs->request_event = irqs->lost_event = -1;
     pthread_mutex_init(&irqs->lock, NULL);
     pthread_mutex_init(&vfio->rom.lock, NULL);
     ret = read_info(vfio, err);

@@ -87,8 +87,10 @@ struct vmm_vfio_irqs {
     struct vmm_watch *intx_watch;
     int error_event;   /* the device had an uncorrectable error */
     int request_event; /* the host wants it back */
+    int lost_event;    /* the host could not detach it */
     struct vmm_watch *error_watch;
     struct vmm_watch *request_watch;
+    struct vmm_watch *lost_watch;
     struct vmm_irq_listener listener;
 };
 

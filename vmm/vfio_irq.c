@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <viommu/assign.h>
 
 static struct vmm_vfio *vfio_of_irqs(struct vmm_vfio_irqs *irqs)
 {
@@ -390,7 +391,7 @@ void vmm_vfio_irqs_disable(struct vmm_vfio *vfio)
     pthread_mutex_unlock(&vfio->irqs.lock);
 }
 
-/* ---- Errors, and the host's wish to have the device back */
+/* ---- Errors, the host's wish to have the device back, and a host that cannot detach it */
 
 static void error_ready(void *opaque)
 {
@@ -406,6 +407,47 @@ static void request_ready(void *opaque)
 
     if (take(vfio->irqs.request_event))
         vmm_vfio_lost(vfio, "is wanted back by the host");
+}
+
+static void lost_ready(void *opaque)
+{
+    struct vmm_vfio *vfio = opaque;
+
+    if (take(vfio->irqs.lost_event))
+        vmm_vfio_lost(vfio, "could not be detached by the host");
+}
+
+/* Inside the library, in any thread. */
+static void note_loss(void *opaque)
+{
+    const struct vmm_vfio *vfio = opaque;
+    uint64_t one = 1;
+
+    while (write(vfio->irqs.lost_event, &one, sizeof(one)) < 0 && errno == EINTR)
+        ;
+}
+
+static void tell_of_loss(struct vmm_vfio *vfio, viommu_host_lost_fn *fn)
+{
+    if (vfio->attachment)
+        viommu_host_device_set_lost_handler(viommu_assigned_device_host_device(vfio->attachment),
+                                            fn, vfio);
+}
+
+static int watch_for_loss(struct vmm_vfio *vfio, struct viommu_error *err)
+{
+    struct vmm_vfio_irqs *irqs = &vfio->irqs;
+    int ret;
+
+    irqs->lost_event = new_event();
+    if (irqs->lost_event < 0)
+        return vmm_fail(err, errno, "%s: an eventfd cannot be had: %s", vfio->name,
+                        strerror(errno));
+    ret =
+        vmm_loop_add(vfio->fn.vm->loop, irqs->lost_event, lost_ready, vfio, &irqs->lost_watch, err);
+    if (!ret)
+        tell_of_loss(vfio, note_loss);
+    return ret;
 }
 
 /* Both are optional: a device that has none goes without. */
@@ -448,6 +490,8 @@ int vmm_vfio_irqs_create(struct vmm_vfio *vfio, struct viommu_error *err)
     int ret;
 
     ret = create_vectors(vfio, err);
+    if (!ret)
+        ret = watch_for_loss(vfio, err);
     if (ret)
         return ret;
     if (!vmm_vfio_irq_count(vfio, VFIO_PCI_INTX_IRQ_INDEX, &flags))
@@ -468,6 +512,7 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio)
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     struct vmm *vm = vfio->fn.vm;
 
+    tell_of_loss(vfio, NULL);
     vmm_irq_listener_remove(vm, &irqs->listener);
     pthread_mutex_lock(&irqs->lock);
     leave_mode(vfio);
@@ -476,8 +521,11 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio)
     pthread_mutex_unlock(&irqs->lock);
     vmm_loop_remove(vm->loop, irqs->error_watch);
     vmm_loop_remove(vm->loop, irqs->request_watch);
+    vmm_loop_remove(vm->loop, irqs->lost_watch);
     irqs->error_watch = NULL;
     irqs->request_watch = NULL;
+    irqs->lost_watch = NULL;
+    close_event(&irqs->lost_event);
     close_event(&irqs->error_event);
     close_event(&irqs->request_event);
     free(irqs->vectors);

@@ -433,6 +433,19 @@ VIOMMU_EXPORT int viommu_host_device_attach(struct viommu_host_device *device, u
 VIOMMU_EXPORT int viommu_host_device_detach(struct viommu_host_device *device, uint32_t pasid,
                                             struct viommu_error *error);
 /**
+ * The host refused to detach the device, and the library has given up its own descriptor of it,
+ * which ends its DMA for certain only when there is no other: whoever holds one closes it, with
+ * what is mapped by it, and detaches the device from the guest. Called at most once, in the thread
+ * that found out, inside the library: no call to the library is allowed, only a note to do so soon.
+ */
+typedef void viommu_host_lost_fn(void *opaque);
+/**
+ * fn, in place of an earlier one, is told of that; at once when it has happened before. NULL:
+ * nobody. Waits until no earlier handler runs. Any thread.
+ */
+VIOMMU_EXPORT void viommu_host_device_set_lost_handler(struct viommu_host_device *device,
+                                                       viommu_host_lost_fn *fn, void *opaque);
+/**
  * Faults of this device go to fn, in place of an earlier one; NULL: nowhere. Waits until no earlier
  * handler runs.
  * @return 0, -EOPNOTSUPP (the backend cannot tell them), -ENOENT, -ENODEV (as above)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The host IOMMU device: one attached device, and what its IOMMU can do. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,10 @@ struct viommu_host_device {
     uint32_t hwpt_id;
     bool nest_parent;
     bool unbound; /* by force; atomic */
+    pthread_mutex_t lost_lock;
+    bool lost; /* unbound, and the handler's to know */
+    viommu_host_lost_fn *lost_fn;
+    void *lost_opaque;
     struct viommu_host_hw_info info;
 };
 
@@ -32,6 +37,7 @@ int host_device_create(struct viommu_host_device **out, struct viommu_host *host
     device->hwpt_id = hwpt_id;
     device->nest_parent = nest_parent;
     device->info.size = sizeof(device->info);
+    pthread_mutex_init(&device->lost_lock, NULL);
     *out = device;
     return 0;
 }
@@ -43,6 +49,8 @@ int host_device_realize(struct viommu_host_device *device, struct viommu_error *
 
 void host_device_destroy(struct viommu_host_device *device)
 {
+    if (device)
+        pthread_mutex_destroy(&device->lost_lock);
     free(device);
 }
 
@@ -51,10 +59,34 @@ bool host_device_is_unbound(const struct viommu_host_device *device)
     return __atomic_load_n(&device->unbound, __ATOMIC_ACQUIRE);
 }
 
+/* Under lost_lock. */
+static void tell_of_loss(struct viommu_host_device *device)
+{
+    if (!device->lost || !device->lost_fn)
+        return;
+    device->lost = false;
+    device->lost_fn(device->lost_opaque);
+}
+
 void host_device_unbind(struct viommu_host_device *device)
 {
-    if (!__atomic_exchange_n(&device->unbound, true, __ATOMIC_ACQ_REL))
-        viommu_host_unbind(device->host, device->device_id);
+    if (__atomic_exchange_n(&device->unbound, true, __ATOMIC_ACQ_REL))
+        return;
+    viommu_host_unbind(device->host, device->device_id);
+    pthread_mutex_lock(&device->lost_lock);
+    device->lost = true;
+    tell_of_loss(device);
+    pthread_mutex_unlock(&device->lost_lock);
+}
+
+void viommu_host_device_set_lost_handler(struct viommu_host_device *device, viommu_host_lost_fn *fn,
+                                         void *opaque)
+{
+    pthread_mutex_lock(&device->lost_lock);
+    device->lost_fn = fn;
+    device->lost_opaque = opaque;
+    tell_of_loss(device);
+    pthread_mutex_unlock(&device->lost_lock);
 }
 
 static int check_bound(const struct viommu_host_device *device, struct viommu_error *error)

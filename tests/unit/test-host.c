@@ -504,13 +504,67 @@ static void test_host_device(void **state)
     viommu_host_destroy(host);
 }
 
+static void note_loss(void *opaque)
+{
+    ++*(int *)opaque;
+}
+
+static void test_loss_is_told_once(void **state)
+{
+    int first = 0, second = 0, late = 0;
+    struct viommu_host_device *device;
+    struct backend backend;
+    struct viommu_host *host = host_create(&backend);
+
+    (void)state;
+    assert_int_equal(host_device_create(&device, host, 1, 2, 3, true, NULL), 0);
+    viommu_host_device_set_lost_handler(device, note_loss, &first);
+    viommu_host_device_set_lost_handler(device, note_loss, &second);
+    host_device_unbind(device);
+    host_device_unbind(device);
+    viommu_host_device_set_lost_handler(device, note_loss, &late);
+    assert_int_equal(first, 0);
+    assert_int_equal(second, 1);
+    assert_int_equal(late, 0);
+    assert_int_equal(backend.reached[VIOMMU_HOST_CALL_UNBIND], 1);
+    assert_int_equal(viommu_host_device_detach(device, VIOMMU_PASID_NONE, NULL), -ENODEV);
+    host_device_destroy(device);
+    viommu_host_destroy(host);
+}
+
+/* Between the attachment and the handler, too. */
+static void test_loss_waits_for_a_handler(void **state)
+{
+    struct viommu_host_device *device;
+    struct backend backend;
+    struct viommu_host *host = host_create(&backend);
+    int late = 0, later = 0;
+
+    (void)state;
+    assert_int_equal(host_device_create(&device, host, 1, 2, 3, true, NULL), 0);
+    host_device_unbind(device);
+    viommu_host_device_set_lost_handler(device, NULL, NULL);
+    viommu_host_device_set_lost_handler(device, note_loss, &late);
+    viommu_host_device_set_lost_handler(device, note_loss, &later);
+    assert_int_equal(late, 1);
+    assert_int_equal(later, 0);
+    host_device_destroy(device);
+    viommu_host_destroy(host);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),    cmocka_unit_test(test_names),
-        cmocka_unit_test(test_each_call), cmocka_unit_test(test_observer),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_nested_are_counted),
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_host_device),
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_each_call),
+        cmocka_unit_test(test_observer),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_nested_are_counted),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_host_device),
+        cmocka_unit_test(test_loss_is_told_once),
+        cmocka_unit_test(test_loss_waits_for_a_handler),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

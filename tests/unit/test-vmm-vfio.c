@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <viommu/soft.h>
 
@@ -278,6 +279,14 @@ static void is_gone(struct machine *machine)
     assert_int_equal(atomic_load(&machine->vm.stop), VMM_STOP_NONE);
 }
 
+static void wait_until_unplugged(struct machine *machine)
+{
+    for (int i = 0; i < 5000 && !vmm_pci_is_unplugged(&vfio->fn); i++)
+        usleep(1000);
+    pthread_mutex_lock(&machine->vm.plug_lock); /* until it is over */
+    pthread_mutex_unlock(&machine->vm.plug_lock);
+}
+
 static void a_device_that_the_host_wants_back_is_unplugged(void **state)
 {
     struct machine *machine = *state;
@@ -285,11 +294,35 @@ static void a_device_that_the_host_wants_back_is_unplugged(void **state)
     vfio_rig_enable_msix(machine);
     vfio_rig_set_vector(machine, 0, 0x49, false);
     fake_vfio_signal(VFIO_PCI_REQ_IRQ_INDEX, 0);
-    for (int i = 0; i < 5000 && !vmm_pci_is_unplugged(&vfio->fn); i++)
-        usleep(1000);
-    pthread_mutex_lock(&machine->vm.plug_lock); /* until it is over */
-    pthread_mutex_unlock(&machine->vm.plug_lock);
+    wait_until_unplugged(machine);
     is_gone(machine);
+}
+
+static int refuse_unmap(void *opaque, enum viommu_host_call call)
+{
+    (void)opaque;
+    return call == VIOMMU_HOST_CALL_IOAS_UNMAP ? -EIO : 0;
+}
+
+/* The library closes its descriptor, which blocks the device when ours is closed, too. */
+static void a_device_that_the_host_cannot_detach_is_unplugged(void **state)
+{
+    struct viommu_memory_range range = {.gpa = 0x80000000, .size = 0x200000};
+    struct machine *machine;
+
+    (void)state;
+    fake_vfio_reset();
+    machine = attached_machine("vtd");
+    range.host = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(range.host != MAP_FAILED);
+    assert_int_equal(viommu_memory_add(machine->vm.memory, &range, NULL), 0);
+    viommu_host_set_observer(machine->vm.host, refuse_unmap, NULL);
+    assert_int_equal(viommu_memory_remove(machine->vm.memory, range.gpa, NULL), 0);
+    wait_until_unplugged(machine);
+    viommu_host_set_observer(machine->vm.host, NULL, NULL);
+    is_gone(machine);
+    munmap(range.host, range.size);
+    attached_machine_destroy(machine);
 }
 
 static void *read_on(void *opaque)
@@ -428,6 +461,7 @@ int main(void)
         TEST(a_function_level_reset_reaches_the_device),
         TEST(the_machines_reset_reaches_the_device),
         TEST(a_device_that_the_host_wants_back_is_unplugged),
+        cmocka_unit_test(a_device_that_the_host_cannot_detach_is_unplugged),
         TEST(vcpus_may_be_at_a_device_that_is_unplugged),
         cmocka_unit_test(what_is_no_device_is_refused),
         cmocka_unit_test(every_call_may_fail),
