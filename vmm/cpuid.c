@@ -14,6 +14,10 @@
 
 #define LEAF_TOPOLOGY    0xbu
 #define LEAF_TOPOLOGY_V2 0x1fu
+#define LEAF_SIZES       0x80000008u
+
+#define PHYSICAL_BITS_AT_LEAST 36u /* of each processor with 64 bits */
+#define PHYSICAL_BITS_AT_MOST  52u
 
 #define LEAF1_ECX_X2APIC       (1u << 21)
 #define LEAF1_ECX_TSC_DEADLINE (1u << 24)
@@ -68,7 +72,7 @@ static const struct {
 } cpuid_leaves[] = {
     {0x1, leaf_1},
     {0x4, leaf_4},
-    {0x80000008, leaf_amd_sizes},
+    {LEAF_SIZES, leaf_amd_sizes},
     {0x8000001e, leaf_amd_topology},
 };
 
@@ -143,6 +147,47 @@ static void cpuid_replace_topology(struct kvm_cpuid2 *cpuid, const struct cpuid_
     cpuid->nent = kept;
 }
 
+/* Room for what we add is left. NULL: see `err`. */
+static struct kvm_cpuid2 *cpuid_supported(const struct vmm *vm, struct viommu_error *err)
+{
+    struct kvm_cpuid2 *cpuid =
+        calloc(1, sizeof(*cpuid) + CPUID_ENTRIES * sizeof(cpuid->entries[0]));
+
+    if (!cpuid) {
+        vmm_fail(err, ENOMEM, "out of memory for the CPUID table");
+        return NULL;
+    }
+    cpuid->nent = CPUID_ENTRIES - 3;
+    if (!ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid))
+        return cpuid;
+    vmm_fail(err, errno, "KVM_GET_SUPPORTED_CPUID failed: %s", strerror(errno));
+    free(cpuid);
+    return NULL;
+}
+
+/* KVM tells a width of guest-physical addresses where it reaches less than the processor. */
+int vmm_cpuid_find_physical_bits(struct vmm *vm, struct viommu_error *err)
+{
+    struct kvm_cpuid2 *cpuid = cpuid_supported(vm, err);
+    unsigned int width, guest_width;
+
+    if (!cpuid)
+        return -EINVAL;
+    vm->physical_bits = PHYSICAL_BITS_AT_LEAST;
+    for (uint32_t i = 0; i < cpuid->nent; i++) {
+        if (cpuid->entries[i].function != LEAF_SIZES)
+            continue;
+        width = cpuid->entries[i].eax & 0xff;
+        guest_width = cpuid->entries[i].eax >> 16 & 0xff;
+        if (guest_width && guest_width < width)
+            width = guest_width;
+        if (width > PHYSICAL_BITS_AT_LEAST)
+            vm->physical_bits = width < PHYSICAL_BITS_AT_MOST ? width : PHYSICAL_BITS_AT_MOST;
+    }
+    free(cpuid);
+    return 0;
+}
+
 int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err)
 {
     struct vmm *vm = vcpu->vm;
@@ -156,19 +201,14 @@ int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err)
 
     context.tcg = host_is_tcg();
     context.tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
-    cpuid = calloc(1, sizeof(*cpuid) + CPUID_ENTRIES * sizeof(cpuid->entries[0]));
+    cpuid = cpuid_supported(vm, err);
     if (!cpuid)
-        return vmm_fail(err, ENOMEM, "out of memory for the CPUID table");
-    cpuid->nent = CPUID_ENTRIES - 3;
-    if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-        ret = vmm_fail(err, errno, "KVM_GET_SUPPORTED_CPUID failed: %s", strerror(errno));
-    } else {
-        cpuid_adjust(cpuid, &context);
-        cpuid_replace_topology(cpuid, &context);
-        if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
-            ret = vmm_fail(err, errno, "KVM_SET_CPUID2 failed for vCPU %u: %s", vcpu->index,
-                           strerror(errno));
-    }
+        return -EINVAL;
+    cpuid_adjust(cpuid, &context);
+    cpuid_replace_topology(cpuid, &context);
+    if (ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid) < 0)
+        ret = vmm_fail(err, errno, "KVM_SET_CPUID2 failed for vCPU %u: %s", vcpu->index,
+                       strerror(errno));
     free(cpuid);
     return ret;
 }

@@ -188,6 +188,8 @@ int vmm_kvm_create(struct vmm *vm, struct viommu_error *err)
 
     ret = kvm_open(vm, err);
     if (!ret)
+        ret = vmm_cpuid_find_physical_bits(vm, err);
+    if (!ret)
         ret = kvm_create_vm(vm, err);
     if (!ret)
         ret = kvm_create_ram(vm, err);

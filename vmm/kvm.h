@@ -52,6 +52,9 @@ struct vmm_boot_state {
 int vmm_vcpu_set_boot_state(struct vmm *vm, const struct vmm_boot_state *boot,
                             struct viommu_error *err);
 
+/* vm->physical_bits, of what KVM supports; KVM is open. */
+int vmm_cpuid_find_physical_bits(struct vmm *vm, struct viommu_error *err);
+
 /* Give the vCPU its CPUID leaves. */
 int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err);
 

@@ -98,7 +98,7 @@ enum vmm_pci_bar_type {
     VMM_PCI_BAR_NONE = 0,
     VMM_PCI_BAR_IO,
     VMM_PCI_BAR_MEM32,
-    VMM_PCI_BAR_MEM64, /* takes two slots; is given an address below 4 GiB all the same */
+    VMM_PCI_BAR_MEM64, /* takes two slots; lies above 4 GiB when there is no room below */
     VMM_PCI_BAR_ROM,   /* that of VMM_PCI_ROM; decoded while the guest enables it, too */
 };
 
@@ -115,6 +115,7 @@ struct vmm_pci_bar {
     uint64_t size;
     uint64_t address; /* as programmed */
     bool mapped;      /* in the bus, at `address` */
+    bool prefetchable;
     struct vmm_pci_function *fn;
     struct vmm_pci_direct direct[VMM_PCI_DIRECT_MAX];
     unsigned int direct_count;
@@ -192,6 +193,10 @@ void vmm_pci_function_fini(struct vmm_pci_function *fn);
 /* `size` is a power of two, at least 16 (memory) or 4 (I/O ports, at most 256). */
 void vmm_pci_add_bar(struct vmm_pci_function *fn, unsigned int bar, enum vmm_pci_bar_type type,
                      uint64_t size);
+
+/* A memory BAR that was added is prefetchable: one of 64 bits lies above 4 GiB when there is room.
+ */
+void vmm_pci_bar_set_prefetchable(struct vmm_pci_function *fn, unsigned int index);
 
 /*
  * Let vCPUs reach [offset, offset + size) of memory BAR `bar` without an exit: both multiples of

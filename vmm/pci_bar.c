@@ -3,14 +3,15 @@
 #include "kvm.h"
 #include "pci_internal.h"
 #include <errno.h>
+#include <stdio.h>
 
 #define BAR_IO           0x1u
 #define BAR_MEM64        0x4u
+#define BAR_PREFETCHABLE 0x8u
 #define BAR_FLAGS_IO     0x3u
 #define BAR_FLAGS_MEMORY 0xfu
 #define BAR_FLAGS_ROM    0x7ffu
 #define BARS             (VMM_PCI_BARS + 1u) /* with the ROM's */
-#define PORTS_END        0x10000u
 #define PAGE_SIZE_4K     4096ull
 
 static unsigned int bar_register(const struct vmm_pci_bar *bar)
@@ -41,6 +42,14 @@ void vmm_pci_add_rom(struct vmm_pci_function *fn, uint64_t size)
     vmm_pci_put32(fn->write_mask, PCI_REG_ROM, (uint32_t) ~(size - 1) | PCI_ROM_ENABLE);
 }
 
+void vmm_pci_bar_set_prefetchable(struct vmm_pci_function *fn, unsigned int index)
+{
+    struct vmm_pci_bar *bar = &fn->bars[index];
+
+    bar->prefetchable = true;
+    fn->config[bar_register(bar)] |= BAR_PREFETCHABLE;
+}
+
 static uint64_t bar_address(const struct vmm_pci_bar *bar)
 {
     const uint8_t *config = bar->fn->config;
@@ -56,41 +65,73 @@ static uint64_t bar_address(const struct vmm_pci_bar *bar)
     return address & ~(uint64_t)BAR_FLAGS_MEMORY;
 }
 
-/* Take `size` bytes, aligned to it, from [*next, end). Returns 0 when there is no room. */
-static uint64_t take(uint64_t *next, uint64_t end, uint64_t size)
+/*
+ * Those that may lie anywhere and do not mind are out of the way of those that must lie below 4
+ * GiB. The rest is there too, where 32-bit software reaches it, as long as there is room.
+ */
+static uint64_t take_memory(const struct vmm_pci_bar *bar)
 {
-    uint64_t address = (*next + size - 1) & ~(size - 1);
+    struct vmm_pci_segment *segment = bar->fn->segment;
+    /* A page of its own, so that a guest can give the BAR to a process. */
+    uint64_t size = bar->size < PAGE_SIZE_4K ? PAGE_SIZE_4K : bar->size;
+    uint64_t address = 0;
 
-    if (address < *next || address >= end || end - address < size)
-        return 0;
-    *next = address + size;
+    if (bar->type == VMM_PCI_BAR_MEM64 && bar->prefetchable)
+        address = vmm_pci_window_take(&segment->high, size);
+    if (!address)
+        address = vmm_pci_window_take(&segment->low, size);
+    if (!address && bar->type == VMM_PCI_BAR_MEM64)
+        address = vmm_pci_window_take(&segment->high, size);
     return address;
+}
+
+static int no_ports(const struct vmm_pci_bar *bar, struct viommu_error *err)
+{
+    const struct vmm_pci_window *ports = &bar->fn->vm->pci->ports;
+
+    return vmm_fail(
+        err, ENOSPC,
+        "no room for BAR %u of %s: 0x%llx I/O ports, and 0x%llx are left; give the guest "
+        "fewer devices that have some",
+        (unsigned int)(bar - bar->fn->bars), bar->fn->id.name, (unsigned long long)bar->size,
+        (unsigned long long)(ports->end - ports->next));
+}
+
+static int no_memory(const struct vmm_pci_bar *bar, struct viommu_error *err)
+{
+    const struct vmm_pci_segment *segment = bar->fn->segment;
+    char above[96] = "";
+
+    if (bar->type == VMM_PCI_BAR_MEM64)
+        snprintf(above, sizeof(above),
+                 " and 0x%llx above the RAM, from which alignment takes its part",
+                 (unsigned long long)(segment->high.end - segment->high.next));
+    return vmm_fail(
+        err, ENOSPC,
+        "no room for BAR %u of %s: 0x%llx bytes, and segment %u has 0x%llx left below 4 "
+        "GiB%s; give the device another segment with segment=N, or the guest fewer "
+        "devices",
+        (unsigned int)(bar - bar->fn->bars), bar->fn->id.name, (unsigned long long)bar->size,
+        segment->number, (unsigned long long)(segment->low.end - segment->low.next), above);
 }
 
 static int assign_bar(struct vmm_pci_host *pci, struct vmm_pci_bar *bar, struct viommu_error *err)
 {
-    struct vmm_pci_segment *segment = bar->fn->segment;
-    const char *what = bar->type == VMM_PCI_BAR_IO ? "I/O ports" : "memory below 4 GiB";
+    uint8_t *config = bar->fn->config;
     unsigned int at = bar_register(bar);
-    uint64_t size = bar->size;
-    uint64_t next = pci->next_port;
     uint64_t address;
 
-    if (bar->type == VMM_PCI_BAR_IO) {
-        address = take(&next, PORTS_END, size);
-        pci->next_port = (uint32_t)next;
-    } else {
-        /* A page of its own, so that a guest can give the BAR to a process. */
-        size = size < PAGE_SIZE_4K ? PAGE_SIZE_4K : size;
-        address = take(&segment->next_memory, segment->memory_end, size);
-    }
+    if (bar->type == VMM_PCI_BAR_IO)
+        address = vmm_pci_window_take(&pci->ports, bar->size);
+    else
+        address = take_memory(bar);
     if (!address && bar->type == VMM_PCI_BAR_ROM)
         return 0; /* the guest finds a place for it, or does without */
     if (!address)
-        return vmm_fail(err, ENOSPC, "no room for BAR %u of %s: 0x%llx bytes of %s",
-                        (unsigned int)(bar - bar->fn->bars), bar->fn->id.name,
-                        (unsigned long long)bar->size, what);
-    vmm_pci_put32(bar->fn->config, at, (uint32_t)address | vmm_pci_get32(bar->fn->config, at));
+        return bar->type == VMM_PCI_BAR_IO ? no_ports(bar, err) : no_memory(bar, err);
+    vmm_pci_put32(config, at, (uint32_t)address | vmm_pci_get32(config, at));
+    if (bar->type == VMM_PCI_BAR_MEM64)
+        vmm_pci_put32(config, at + 4, (uint32_t)(address >> 32));
     return 0;
 }
 
@@ -224,7 +265,7 @@ static void bar_map(struct vmm_pci_bar *bar)
     if (bar->mapped || bar->type == VMM_PCI_BAR_NONE || !bar_enabled(bar))
         return;
     bar->address = bar_address(bar);
-    if (bar->type == VMM_PCI_BAR_IO && bar->address + bar->size > PORTS_END)
+    if (bar->type == VMM_PCI_BAR_IO && bar->address + bar->size > VMM_PCI_IO_END)
         return;
     bar->mapped = !vmm_bus_add(bar_bus(bar), bar->address, bar->size, &bar_ops, bar);
     if (bar->mapped)

@@ -119,17 +119,6 @@ static const struct vmm_pci_identity bridge_identity = {
     .class_code = 0x060000,
 };
 
-/* Memory BARs of segment 0 lie in the window below 4 GiB, those of the others in one each. */
-static void set_window(struct vmm_pci_segment *segment)
-{
-    segment->next_memory = VMM_PCI_WINDOW_BASE;
-    segment->memory_end = VMM_PCI_WINDOW_END + 1;
-    if (!segment->number)
-        return;
-    segment->next_memory = VMM_FAR_WINDOW_BASE + (segment->number - 1) * VMM_FAR_WINDOW_SIZE;
-    segment->memory_end = segment->next_memory + VMM_FAR_WINDOW_SIZE;
-}
-
 static int fill_segment(struct vmm_pci_segment *segment, struct viommu_error *err)
 {
     struct vmm_pci_identity identity = bridge_identity;
@@ -165,7 +154,7 @@ struct vmm_pci_segment *vmm_pci_segment_get(struct vmm *vm, unsigned int number,
     }
     segment->host = pci;
     segment->number = (uint16_t)number;
-    set_window(segment);
+    vmm_pci_windows_reset(segment);
     pci->segments[number] = segment; /* and stays, whatever follows: its bridge may be registered */
     return fill_segment(segment, err) ? NULL : segment;
 }
@@ -194,7 +183,7 @@ int vmm_pci_host_create(struct vmm *vm, struct viommu_error *err)
         return vmm_fail(err, ENOMEM, "out of memory for the PCI host bridge");
     vm->pci = pci;
     pci->vm = vm;
-    pci->next_port = VMM_PCI_IO_BASE;
+    pci->ports = (struct vmm_pci_window){VMM_PCI_IO_BASE, VMM_PCI_IO_END};
     pthread_mutex_init(&pci->lock, NULL);
     if (!vmm_pci_segment_get(vm, 0, err))
         return -ENOMEM;
@@ -229,8 +218,8 @@ void vmm_pci_host_reset(struct vmm *vm)
     pthread_mutex_unlock(&pci->lock);
     for (i = 0; i < VMM_SEGMENTS_MAX; i++)
         if (pci->segments[i])
-            set_window(pci->segments[i]);
-    pci->next_port = VMM_PCI_IO_BASE;
+            vmm_pci_windows_reset(pci->segments[i]);
+    pci->ports = (struct vmm_pci_window){VMM_PCI_IO_BASE, VMM_PCI_IO_END};
 }
 
 int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err)

@@ -28,6 +28,15 @@ int vmm_pci_host_check(const struct vmm *vm, struct viommu_error *err);
  */
 int vmm_pci_host_start(struct vmm *vm, struct viommu_error *err);
 
+/* Addresses for BARs: what is left of them. */
+struct vmm_pci_window {
+    uint64_t next;
+    uint64_t end; /* exclusive */
+};
+
+/* Of a segment, above 4 GiB; next == end: the processor addresses nothing behind the RAM. */
+struct vmm_pci_window vmm_pci_high_window(const struct vmm *vm, unsigned int segment);
+
 /* Whether there are functions on this segment. Segment 0 always has the host bridge. */
 bool vmm_pci_has_segment(const struct vmm *vm, unsigned int number);
 

@@ -7,6 +7,7 @@
 
 #include "irq.h"
 #include "pci.h"
+#include "pci_host.h"
 #include "vmm.h"
 
 #define PCI_DEVFNS 256u
@@ -46,8 +47,8 @@ struct vmm_pci_segment {
     struct vmm_pci_host *host;
     uint16_t number;
     struct vmm_pci_function *functions[PCI_DEVFNS];
-    uint64_t next_memory;
-    uint64_t memory_end;            /* exclusive */
+    struct vmm_pci_window low;      /* of memory, below 4 GiB */
+    struct vmm_pci_window high;     /* above 4 GiB, and above RAM */
     struct vmm_pci_function bridge; /* 00.0 */
 };
 
@@ -58,7 +59,7 @@ struct vmm_pci_host {
     struct vmm_pci_segment *segments[VMM_SEGMENTS_MAX];                /* NULL: without a device */
     struct vmm_pci_function *functions[VMM_SEGMENTS_MAX * PCI_DEVFNS]; /* as registered */
     size_t count;
-    uint32_t next_port;
+    struct vmm_pci_window ports;
     unsigned int line_users[VMM_GSI_PCI_COUNT]; /* functions that assert this INTx line */
 };
 
@@ -84,6 +85,11 @@ int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err);
 
 /* pci_plug.c */
 bool vmm_pci_is_unplugged(struct vmm_pci_function *fn);
+
+/* pci_window.c: all of a segment's windows are free. */
+void vmm_pci_windows_reset(struct vmm_pci_segment *segment);
+/* `size` bytes, a power of two, aligned to it; 0: there is no room. */
+uint64_t vmm_pci_window_take(struct vmm_pci_window *window, uint64_t size);
 
 /* pci_bar.c */
 int vmm_pci_bars_assign(struct vmm_pci_function *fn, struct viommu_error *err);

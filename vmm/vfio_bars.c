@@ -170,7 +170,8 @@ static int create_bar(struct vmm_vfio *vfio, unsigned int index, uint32_t value,
     }
     vmm_pci_add_bar(&vfio->fn, index, value & BAR_TYPE_64 ? VMM_PCI_BAR_MEM64 : VMM_PCI_BAR_MEM32,
                     size);
-    vfio->fn.config[PCI_REG_BAR0 + 4 * index] |= value & BAR_PREFETCHABLE;
+    if (value & BAR_PREFETCHABLE)
+        vmm_pci_bar_set_prefetchable(&vfio->fn, index);
     areas = find_areas(vfio, index);
     for (i = 0; i < areas.count; i++)
         map_area(vfio, index, &areas.list[i]);

@@ -54,6 +54,7 @@ struct vmm_serial;
 #define VMM_LAPIC_BASE      0xfee00000ull
 #define VMM_HIGH_RAM_BASE   0x100000000ull
 #define VMM_PCI_IO_BASE     0xc000u /* I/O BARs are placed from here on */
+#define VMM_PCI_IO_END      0x10000u
 
 #define VMM_CPUS_MAX     64u
 #define VMM_SEGMENTS_MAX 4u /* PCI segments, each with one root bus, number 0 */
@@ -117,7 +118,8 @@ struct vmm {
     const struct vmm_options *options;
     int kvm_fd;
     int vm_fd;
-    bool x2apic; /* KVM takes destinations of 32 bits */
+    bool x2apic;                /* KVM takes destinations of 32 bits */
+    unsigned int physical_bits; /* of the addresses that vCPUs reach */
     struct vmm_ram ram;
     atomic_uint_least64_t slots; /* of KVM's, that vmm_kvm_map() uses: a bit for each */
     struct vmm_bus pio;

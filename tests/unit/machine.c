@@ -63,6 +63,7 @@ struct machine *machine_create_units(const char *const *viommus, size_t count, c
     machine->vm.options = &machine->options;
     machine->vm.vm_fd = -1;
     machine->vm.x2apic = true;
+    machine->vm.physical_bits = 40;
     machine->vm.ram.size = MACHINE_RAM;
     machine->vm.ram.low_size = MACHINE_RAM;
     machine->vm.ram.host =

@@ -127,6 +127,7 @@ static void the_guest_moves_it_and_does_not_write_it(void **state)
     vfio_rig_set_config(machine, ROM, 4, 0xd0000000 | ENABLE);
     assert_int_equal(machine_read(machine, 0xd0000000, 2), 0xaa55);
     /* Under a BAR it waits. */
+    vfio_rig_set_config(machine, 0x14, 4, 0);
     vfio_rig_set_config(machine, 0x10, 4, 0xd8000000);
     vfio_rig_set_config(machine, ROM, 4, 0xd8002000 | ENABLE);
     memcpy(fake.bar + 0x2000, "\x12\x34", 2);

@@ -197,6 +197,7 @@ static void pages_without_msix_are_mapped(void **state)
     assert_int_equal(kvm.slots, 0);
     kvm.lowest = 0;
     vfio_rig_set_config(machine, 0x10, 4, 0xd0000000);
+    vfio_rig_set_config(machine, 0x14, 4, 0);
     vfio_rig_set_config(machine, COMMAND, 2, MEMORY);
     assert_int_equal(kvm.slots, 3);
     assert_int_equal(kvm.lowest, 0xd0000000);

@@ -172,7 +172,8 @@ void vfio_rig_set_config(struct machine *machine, unsigned int offset, unsigned 
 
 uint64_t vfio_rig_bar0(struct machine *machine)
 {
-    return vfio_rig_config(machine, 0x10, 4) & ~0xfu;
+    return (uint64_t)vfio_rig_config(machine, 0x14, 4) << 32 |
+           (vfio_rig_config(machine, 0x10, 4) & ~0xfu);
 }
 
 void vfio_rig_wait_for_message(struct machine *machine, uint8_t vector, unsigned int count)

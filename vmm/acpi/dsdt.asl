@@ -24,6 +24,9 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "VIOMMU", "VIOMMUVM", 1)
                     0, 0xc000, 0xffff, 0, 0x4000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable,
                     ReadWrite, 0, 0xc0000000, 0xfebfffff, 0, 0x3ec00000)
+                // tables.c writes where it is into it: behind the RAM.
+                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable,
+                    ReadWrite, 0, 0x100000000, 0x1ffffffff, 0, 0x100000000)
             })
 
             // Pin p of device d is line 16 + (d + p) % 4, as the INTx lines of slots are swizzled.

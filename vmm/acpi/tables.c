@@ -249,6 +249,42 @@ static void build_mcfg(struct acpi_builder *builder)
     acpi_finish(builder, offsetof(struct acpi_mcfg, segments) + count * sizeof(mcfg.segments[0]));
 }
 
+/* ACPI 6.5, 6.4.3.5.1: a QWord address space descriptor. */
+struct acpi_window {
+    uint8_t tag;
+    uint16_t length;
+    uint8_t kind; /* 0: memory */
+    uint8_t flags;
+    uint8_t memory_flags;
+    uint64_t granularity;
+    uint64_t first;
+    uint64_t last;
+    uint64_t translation;
+    uint64_t size;
+} __attribute__((packed));
+
+static const uint8_t window_start[] = {0x8a, 0x2b, 0x00, 0x00};
+
+/*
+ * Copy a definition block whose host bridge has one window above 4 GiB, and write there where it
+ * is. Its size is 0, which operating systems pass over, where there is none.
+ */
+static void put_aml(struct acpi_builder *builder, const unsigned char *code, size_t size,
+                    unsigned int segment)
+{
+    struct vmm_pci_window high = vmm_pci_high_window(builder->vm, segment);
+    struct acpi_window *window;
+    struct acpi_header *header = acpi_at(builder);
+
+    memcpy(header, code, size);
+    window = memmem(header, size, window_start, sizeof(window_start));
+    window->first = high.next;
+    window->last = high.end - (high.end > high.next);
+    window->size = high.end - high.next;
+    header->checksum = 0;
+    header->checksum = checksum(header, size);
+}
+
 /* The segments behind the first, in tables of their own: what has no device is not shown. */
 static void build_ssdts(struct acpi_builder *builder)
 {
@@ -264,7 +300,7 @@ static void build_ssdts(struct acpi_builder *builder)
     for (unsigned int i = 1; i < VMM_SEGMENTS_MAX; i++) {
         if (!vmm_pci_has_segment(builder->vm, i))
             continue;
-        memcpy(acpi_at(builder), ssdts[i].code, ssdts[i].size);
+        put_aml(builder, ssdts[i].code, ssdts[i].size, i);
         acpi_finish(builder, ssdts[i].size);
     }
 }
@@ -315,7 +351,7 @@ int vmm_acpi_build(struct vmm *vm, uint64_t *rsdp, struct viommu_error *err)
 
     if (!vmm_ram_at(vm, VMM_ACPI_BASE, VMM_ACPI_SIZE))
         return vmm_fail(err, ENOSPC, "there is no RAM for the ACPI tables");
-    memcpy(acpi_at(&builder), dsdt_aml_code, sizeof(dsdt_aml_code));
+    put_aml(&builder, dsdt_aml_code, sizeof(dsdt_aml_code), 0);
     dsdt = acpi_take(&builder, sizeof(dsdt_aml_code));
     build_fadt(&builder, dsdt);
     build_madt(&builder);
