@@ -20,8 +20,9 @@
 #include <unistd.h>
 
 #define DISK_DEFAULT "vda"
-#define PATIENCE     90000 /* ms, until a disk is found: a machine that is emulated has slow moments \
-                            */
+#define PATIENCE                                                                                   \
+    90000 /* ms, until a disk is found: a machine that is emulated has slow moments                \
+           */
 #define MOUNT_POINT   "/disk"
 #define RAW_START     (48ull << 20)
 #define RAW_SEED      100

@@ -126,5 +126,6 @@ void check_units(const struct job *job, struct unit *unit);
 /* After the others: devices were at work. */
 void check_remapping(const struct job *job, const struct unit *unit);
 void check_sva(const struct job *job);
+void check_big_bar(void);
 
 #endif

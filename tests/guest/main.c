@@ -68,6 +68,7 @@ static void check_with_unit(const struct job *job)
         else
             check_edus(job, &unit);
         check_units(job, &unit);
+        check_big_bar();
         check_remapping(job, &unit);
         check_unplug(job, &unit);
         subject("%s", "");
