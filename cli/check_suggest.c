@@ -24,7 +24,7 @@ static const struct choice choices[] = {
     {0, {"caching-mode=on,nested=off,ad=off,execute=off,rid-priv=off,pmr=off"}},
     {0,
      {"scalable=on,first-stage=on,second-stage=off,hw-nested=on",
-      "scalable=on,first-stage=off,second-stage=on,hw-nested=on"}},
+      "scalable=on,first-stage=off,second-stage=on,hw-nested=off"}},
     {2,
      {"aw=57,5-level=on", "aw=57,5-level=off", "aw=48,5-level=on", "aw=48,5-level=off",
       "aw=39,5-level=off"}},

@@ -38,14 +38,14 @@ struct viommu_vtd_options {
     bool scalable;              /**< [scalable=on] scalable mode (ECAP.SMTS) */
     bool first_stage;           /**< [first-stage=on] needs scalable */
     bool second_stage;          /**< [second-stage=off] needs scalable; legacy mode always has it */
-    bool nested;    /**< [nested=off] ECAP.NEST: the guest itself may nest; needs both stages */
-    bool hw_nested; /**< [hw-nested=on] nest assigned devices in the host's hardware; means nothing
-                         without first_stage, and is not promised then */
-    bool pass_through;   /**< [pt=on] */
-    bool caching_mode;   /**< [caching-mode=on] CAP.CM: not-present entries may be cached */
-    bool coherent;       /**< [coherent=on] page walks snoop (ECAP.C, ECAP.SMPWCS) */
-    bool large_2m;       /**< [2m=on] 2 MiB pages, second stage */
-    bool large_1g;       /**< [1g=on] 1 GiB pages, both stages; needs large_2m */
+    bool nested;       /**< [nested=off] ECAP.NEST: the guest itself may nest; needs both stages */
+    bool hw_nested;    /**< [hw-nested=on] nest assigned devices in the host's hardware; needs
+                            first_stage */
+    bool pass_through; /**< [pt=on] */
+    bool caching_mode; /**< [caching-mode=on] CAP.CM: not-present entries may be cached */
+    bool coherent;     /**< [coherent=on] page walks snoop (ECAP.C, ECAP.SMPWCS) */
+    bool large_2m;     /**< [2m=on] 2 MiB pages, second stage */
+    bool large_1g;     /**< [1g=on] 1 GiB pages, both stages; needs large_2m */
     bool dirty_tracking; /**< [ad=off] accessed/dirty bits in the second stage (ECAP.SSADS); needs
                               second_stage and coherent */
     bool supervisor;     /**< [supervisor=off] ECAP.SRS; needs first_stage */

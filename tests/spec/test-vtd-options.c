@@ -244,6 +244,8 @@ static void contradictions(void **state)
     refused("scalable=off,first-stage=off,pasid-bits=4", "pasid-bits needs scalable", NULL);
     refused("nested=on", "nested needs second-stage", NULL);
     refused("first-stage=off,second-stage=on,nested=on", "nested needs first-stage", NULL);
+    refused("first-stage=off,hw-nested=on", "hw-nested needs first-stage", "hw-nested=off");
+    refused("scalable=off,hw-nested=on", "hw-nested needs first-stage", NULL);
     refused("first-stage=off,supervisor=on", "supervisor needs first-stage", NULL);
     refused("first-stage=off,extended-accessed=on", "extended-accessed needs first-stage", NULL);
     refused("execute=on", "execute needs pasid-bits above 0", NULL);
@@ -253,6 +255,7 @@ static void contradictions(void **state)
     refused("aw=40", "aw=40 must be 39, 48 or 57", NULL);
     refused("domain-bits=7", "domain-bits=7 must be even", NULL);
     refused("sanitize-strict=on", "sanitize-strict needs sanitize", NULL);
+    refused("sanitize-patience=3", "sanitize-patience=3 needs sanitize=on", "patience=32");
     refused("page-requests=on", "page-requests needs device-iotlb", NULL);
     refused("scalable=off,device-iotlb=on,page-requests=on", "page-requests needs scalable", NULL);
     refused("eim=on", "eim needs intremap", NULL);
@@ -301,7 +304,8 @@ static void bad_strings(void **state)
     refused("fault-records=4294967297", "fault-records=4294967297", "1 to 256");
     refused("haw=0x20", "haw=0x20", "32 to 52");
     refused("pt=on,", "end with a comma", NULL);
-    refused("pt=on,,pt=off", "no property ''", NULL);
+    refused("pt=on,,aw=39", "no property ''", NULL);
+    refused("aw=48,pt=on,aw=39", "aw is given twice", "leave one out");
     refused(",", "no property ''", NULL);
     refused("=on", "no property ''", NULL);
 }
@@ -314,7 +318,7 @@ static void parse_all_or_nothing(void **state)
     (void)state;
     viommu_vtd_options_init(&before);
     after = before;
-    assert_int_equal(viommu_vtd_options_parse(&after, "pt=off,aw=39,pt=maybe", NULL), -EINVAL);
+    assert_int_equal(viommu_vtd_options_parse(&after, "pt=off,aw=39,2m=maybe", NULL), -EINVAL);
     assert_memory_equal(&before, &after, sizeof(before));
     assert_int_equal(viommu_vtd_options_parse(&after, "", NULL), 0);
     assert_memory_equal(&before, &after, sizeof(before));

@@ -84,6 +84,7 @@ static const struct need {
     {"second-stage", "scalable"},
     {"nested", "first-stage"},
     {"nested", "second-stage"},
+    {"hw-nested", "first-stage"},
     {"pasid-bits", "scalable"},
     {"ad", "second-stage"},
     {"supervisor", "first-stage"},
@@ -257,6 +258,9 @@ static int parse_properties(struct viommu_vtd_options *parsed, size_t size, cons
             return error_set(error, -EINVAL, "vtd property %s has no value; write %s=%s",
                              property->key, property->key,
                              property->kind == ON_OFF ? "on or off" : "a number");
+        if (named & BIT64(property - properties))
+            return error_set(error, -EINVAL, "vtd property %s is given twice; leave one out",
+                             property->key);
         ret = check_known(property, size, error);
         if (!ret)
             ret = parse_value(parsed, property, string + key_length + 1, length - key_length - 1,
@@ -344,11 +348,15 @@ static void check_needs(struct check *check)
 static void check_together(struct check *check)
 {
     const struct viommu_vtd_options *options = check->options;
+    unsigned int patience = find("sanitize-patience", 17)->initial;
 
     if (options->scalable && !options->first_stage && !options->second_stage &&
         !options->pass_through)
         broken(check,
                "scalable=on has nothing to translate by: first-stage, second-stage or pt on");
+    if (options->sanitize_patience != patience && !options->sanitize)
+        broken(check, "sanitize-patience=%u needs sanitize=on (or sanitize-patience=%u)",
+               options->sanitize_patience, patience);
     /* VT-d 5.0, 11.4.2, MGAW: at least the width of the platform. */
     if (options->host_address_width > options->address_width)
         broken(check, "haw=%u is wider than aw=%u: haw=%u or less, or aw=%u",
@@ -460,8 +468,7 @@ uint64_t vtd_options_mmio_size(const struct viommu_vtd_options *options)
 
 uint64_t vtd_options_viommu_cap(const struct viommu_vtd_options *options)
 {
-    return flag(options->hw_nested && options->scalable && options->first_stage,
-                VIOMMU_CAP_HW_NESTED) |
+    return flag(options->hw_nested, VIOMMU_CAP_HW_NESTED) |
            flag(options->pasid_bits, VIOMMU_CAP_PASID) |
            flag(options->device_iotlb, VIOMMU_CAP_ATS) |
            flag(options->page_requests, VIOMMU_CAP_PRI);
