@@ -190,7 +190,82 @@ static void write_buffers(void **state)
     guest_destroy(&guest);
 }
 
+/* One DMA write of 8 bytes with the requester ID of a function. */
+static int write_as(struct viommu_pci_device *device, uint64_t iova, uint64_t value)
+{
+    struct viommu_dma_request request = request_of(iova, sizeof(value));
+    struct viommu_dma_result result;
+
+    return viommu_dma_write(viommu_pci_device_get_address_space(device), &request, &value, &result);
+}
+
+/*
+ * 00:00.0 also requests as 00:00.5, which has no configuration space: to the topology it is one
+ * more number. A driver makes both context entries alike, and drops both by leaving the function
+ * number out of the comparison (FM).
+ */
+static void phantom_functions(void **state)
+{
+    const uint8_t devfn = VIOMMU_PCI_DEVFN(0, 5);
+    const uint64_t entry = GUEST_CONTEXT + devfn * UINT64_C(16);
+    struct viommu_pci_device *phantom;
+    struct machine *machine;
+    struct guest guest;
+    uint64_t record;
+
+    (void)state;
+    start(&guest, SS_RW);
+    machine = &guest.machine;
+    machine_queue_start(machine, 0x20000, false);
+    assert_int_equal(viommu_pci_device_add(machine->bus, devfn, NULL, &phantom, NULL), 0);
+    assert_int_equal(write_as(phantom, GUEST_IOVA, 1), -EACCES); /* by its own entry, not 0's */
+    record = read64(machine, machine_fault_record(machine, 0) + 8);
+    assert_int_equal(field_get(VTD_FRCD_FR, record), 0x02);
+    assert_int_equal(field_get(VTD_FRCD_SID, record), devfn);
+    store64(machine, entry + 8, load64(machine, GUEST_CONTEXT + 8));
+    store64(machine, entry, load64(machine, GUEST_CONTEXT));
+    assert_int_equal(write_as(phantom, GUEST_IOVA, 0x5005), 0);
+    assert_int_equal(load64(machine, GUEST_DATA), 0x5005);
+    assert_int_equal(write_as(machine->device[0], GUEST_IOVA, 0x5000), 0);
+    store64(machine, entry, 0);
+    store64(machine, GUEST_CONTEXT, 0);
+    machine_submit(machine, 1 | 3 << 4 | GUEST_DOMAIN << 16 | UINT64_C(3) << 48, 0);
+    assert_int_equal(write_as(phantom, GUEST_IOVA, 1), -EACCES);
+    assert_int_equal(write_as(machine->device[0], GUEST_IOVA, 1), -EACCES);
+    guest_destroy(&guest);
+}
+
+/* The page at `bar` is a register page of another device, which the VMM gave to the guest. */
+static void peers_are_found_by_what_was_translated(void **state)
+{
+    static _Alignas(4096) uint8_t page[4096];
+    const uint64_t bar = UINT64_C(0xc0000000);
+    const struct viommu_memory_range range = {.gpa = bar, .size = sizeof(page), .host = page};
+    struct viommu_pci_device *device;
+    struct guest guest;
+    uint64_t root;
+
+    (void)state;
+    memset(page, 0, sizeof(page));
+    root = start(&guest, SS_RW);
+    device = guest.machine.device[0];
+    assert_int_equal(viommu_memory_add(guest.machine.memory, &range, NULL), 0);
+    assert_int_equal(write_as(device, bar + 8, 1), -EACCES); /* an IOVA like any other */
+    guest_map(&guest, root, 4, bar, 1, GUEST_DATA | SS_RW, SS_RW);
+    assert_int_equal(write_as(device, bar + 8, 2), 0);
+    assert_int_equal(load64(&guest.machine, GUEST_DATA + 8), 2);
+    assert_int_equal(page[8], 0);
+    guest_map(&guest, root, 4, GUEST_IOVA + 0x1000, 1, bar | SS_RW, SS_RW);
+    assert_int_equal(write_as(device, GUEST_IOVA + 0x1008, 3), 0);
+    assert_int_equal(page[8], 3);
+    guest_destroy(&guest);
+}
+
 static const struct spec_rule rules[] = {
+    {"VTD-3.12-phantom", "3.12",
+     "A request with the number of a phantom function goes by that number's context entry, and so "
+     "do its fault and its invalidation.",
+     phantom_functions},
     {"VTD-3.13-1", "3.13", "A request that crosses a page is translated page by page.",
      pages_are_crossed},
     {"VTD-3.13-2", "3.13",
@@ -202,6 +277,10 @@ static const struct spec_rule rules[] = {
     {"VTD-3.14-2", "3.14", "Where nothing is permitted a zero-length read faults as a read.",
      zero_length_reads_fault},
     {"VTD-3.14-3", "3.14", "No other request has a length of zero.", zero_length_others},
+    {"VTD-3.17-1", "3.17",
+     "Peer-to-peer: a BAR that is memory of the guest is reached by the translated address, never by "
+     "the untranslated one.",
+     peers_are_found_by_what_was_translated},
     {"VTD-6.1-1", "6.1", "That a page is not present is not cached for emulated devices.",
      absence_is_not_cached},
     {"VTD-6.2.2-1", "6.2.2",
