@@ -16,10 +16,10 @@ static bool is_wanted(const struct viommu_log *log, enum viommu_log_level level)
     return log && log->fn && level <= log->level;
 }
 
-static void emit(const struct viommu_log *log, enum viommu_log_level level, uint64_t held_back,
+static void emit(const struct viommu_log *log, enum viommu_log_level level, const char *note,
                  const char *format, va_list arguments) __attribute__((format(printf, 4, 0)));
 
-static void emit(const struct viommu_log *log, enum viommu_log_level level, uint64_t held_back,
+static void emit(const struct viommu_log *log, enum viommu_log_level level, const char *note,
                  const char *format, va_list arguments)
 {
     char message[MESSAGE_SIZE];
@@ -28,9 +28,7 @@ static void emit(const struct viommu_log *log, enum viommu_log_level level, uint
     if (vsnprintf(message, sizeof(message), format, arguments) < 0)
         return;
     length = strlen(message);
-    if (held_back)
-        snprintf(message + length, sizeof(message) - length,
-                 " (%" PRIu64 " like it were held back)", held_back);
+    snprintf(message + length, sizeof(message) - length, "%s", note);
     log->fn(log->opaque, level, message);
 }
 
@@ -41,15 +39,16 @@ void log_message(const struct viommu_log *log, enum viommu_log_level level, cons
     if (!is_wanted(log, level))
         return;
     va_start(arguments, format);
-    emit(log, level, 0, format, arguments);
+    emit(log, level, "", format, arguments);
     va_end(arguments);
 }
 
 void log_limited(const struct viommu_log *log, struct log_limit *limit, enum viommu_log_level level,
                  const char *format, ...)
 {
+    char note[64] = "";
     va_list arguments;
-    uint64_t seen, held_back = 0;
+    uint64_t seen;
 
     if (!is_wanted(log, level))
         return;
@@ -59,9 +58,11 @@ void log_limited(const struct viommu_log *log, struct log_limit *limit, enum vio
 
         if (seen % LOG_LIMIT_BURST || (bursts & (bursts - 1)))
             return;
-        held_back = seen / 2 - 1;
+        snprintf(note, sizeof(note), " (%" PRIu64 " like it were held back)", seen / 2 - 1);
+    } else if (seen == LOG_LIMIT_BURST) {
+        snprintf(note, sizeof(note), " (more like it are held back, and counted)");
     }
     va_start(arguments, format);
-    emit(log, level, held_back, format, arguments);
+    emit(log, level, note, format, arguments);
     va_end(arguments);
 }

@@ -11,9 +11,9 @@ void log_message(const struct viommu_log *log, enum viommu_log_level level, cons
     __attribute__((format(printf, 3, 4)));
 
 /*
- * For what a guest can provoke. The first LOG_LIMIT_BURST of a kind are said, then only the 2nd,
- * 4th, 8th, ... times that, each telling how many were held back: bounded without a clock. One
- * struct for each kind of message.
+ * For what a guest can provoke. The first LOG_LIMIT_BURST of a kind are said, the last of them with
+ * a word that more are held back; then only the 2nd, 4th, 8th, ... times that, each telling how
+ * many were: bounded without a clock. One struct for each kind of message.
  */
 #define LOG_LIMIT_BURST 16
 
