@@ -245,12 +245,25 @@ static struct vmm_pci_services shown_services(const struct edu_function *device,
     return services;
 }
 
+/* The unit itself refuses a device TLB that it cannot serve; of this it is not asked. */
+static int check_page_requests(const struct edu_function *device, const struct edu_options *options,
+                               struct viommu_error *err)
+{
+    if (!options->pri || options->assigned ||
+        (viommu_pci_device_get_viommu_cap(device->fn.viommu) & VIOMMU_CAP_PRI))
+        return 0;
+    return vmm_fail(err, EINVAL,
+                    "edu: pri=on needs a unit that takes page requests (page-requests=on); leave "
+                    "it out, or give that to the unit");
+}
+
 static int start_copier(struct edu_function *device, const struct edu_options *options,
                         struct viommu_error *err)
 {
     struct vmm_pci_services services = shown_services(device, options);
+    int ret = vmm_edu_copier_init(&device->copier, &device->fn, device->edu.dma, &services, err);
 
-    return vmm_edu_copier_init(&device->copier, &device->fn, device->edu.dma, &services, err);
+    return ret ? ret : check_page_requests(device, options, err);
 }
 
 static int build_function(struct edu_function *device, struct vmm *vm,

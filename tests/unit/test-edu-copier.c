@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 /* Each is there when it was asked for, in a list that ends; without any there is no engine. */
+#define PAGE_REQUESTS "vtd,device-iotlb=on,page-requests=on"
+
 static void test_capabilities_by_options(void **state)
 {
     static const struct {
@@ -27,7 +29,7 @@ static void test_capabilities_by_options(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct machine *machine = engine_plug("vtd,device-iotlb=on", NULL, rows[i].device);
+        struct machine *machine = engine_plug(PAGE_REQUESTS, NULL, rows[i].device);
 
         assert_int_equal(engine_extended(machine, ID_PASID) != 0, rows[i].pasid);
         assert_int_equal(engine_extended(machine, ID_ATS) != 0, rows[i].ats);
@@ -41,8 +43,7 @@ static void test_capabilities_by_options(void **state)
 /* What Linux wants to see before it enables them (pci_enable_pasid() and its like). */
 static void test_capability_registers(void **state)
 {
-    struct machine *machine =
-        engine_plug("vtd,device-iotlb=on", NULL, "edu,pasid=on,ats=on,pri=on");
+    struct machine *machine = engine_plug(PAGE_REQUESTS, NULL, "edu,pasid=on,ats=on,pri=on");
     unsigned int express = machine_capability(machine, SLOT, 0x10, 0);
     unsigned int pasid = engine_extended(machine, ID_PASID), ats = engine_extended(machine, ID_ATS);
     unsigned int pri = engine_extended(machine, ID_PRI);
