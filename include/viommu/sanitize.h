@@ -3,10 +3,10 @@
  * @file sanitize.h
  * @brief What the guest sanitizer of a vIOMMU reports: mistakes of the guest's IOMMU driver.
  *
- * A sanitizing unit remembers the translations that it gave out, as a cache of unbounded size
- * would, and compares them with the guest's tables whenever a wait completes. Switched on by a
- * property of the model (sanitize=on of viommu/vtd.h). Sources: VT-d 5.0, 6.2 (what is cached)
- * and 6.5 (what invalidates it).
+ * A sanitizing unit remembers the translations that it gave out, as a large cache would (the last
+ * 1024; the log says how many it has forgotten), and compares them with the guest's tables whenever
+ * a wait completes. Switched on by a property of the model (sanitize=on of viommu/vtd.h). Sources:
+ * VT-d 5.0, 6.2 (what is cached) and 6.5 (what invalidates it).
  */
 #ifndef VIOMMU_SANITIZE_H
 #define VIOMMU_SANITIZE_H

@@ -78,6 +78,72 @@ static void mirrored_page_moves(void **state)
     assigned_destroy(&assigned);
 }
 
+/* What was mapped before the device came is mirrored as well. */
+static void page_of_the_first_bind_moves(void **state)
+{
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = assigned_start_shadowed(&assigned, SANITIZE);
+    assigned_set_page(&assigned, root, 4, PAGE_B | SS_RW);
+    assigned_wait(&assigned);
+    reported(&assigned, VIOMMU_SANITIZE_ENTRY_SECOND_STAGE, leaf_of(&assigned, root),
+             PAGE_A | SS_RW, PAGE_B | SS_RW);
+    assigned_destroy(&assigned);
+}
+
+/* An invalidation of the whole domain reads all of the table anew. */
+static void page_moves_after_all_was_invalidated(void **state)
+{
+    struct assigned assigned;
+    uint64_t root;
+
+    (void)state;
+    root = assigned_start_shadowed(&assigned, STRICT);
+    assigned_set_page(&assigned, root, 4, PAGE_B | SS_RW);
+    assigned_iotlb(&assigned, IOTLB_DOMAIN, GUEST_DOMAIN, 0, 0);
+    assigned_wait(&assigned);
+    silent(&assigned);
+    assigned_set_page(&assigned, root, 4, 0);
+    assigned_wait(&assigned);
+    reported(&assigned, VIOMMU_SANITIZE_ENTRY_SECOND_STAGE, leaf_of(&assigned, root),
+             PAGE_B | SS_RW, 0);
+    assigned_destroy(&assigned);
+}
+
+/* Of a large table the beginning is looked at, so that it does not push all else out. */
+static void large_tables_are_known_in_part(void **state)
+{
+    static const struct {
+        unsigned int page;
+        unsigned int reports;
+    } rows[] = {{511, 1}, {512, 0}};
+    struct assigned assigned;
+
+    (void)state;
+    for (size_t i = 0; i < SPEC_COUNT(rows); i++) {
+        struct guest *guest = &assigned.guest;
+        uint64_t root, moved = GUEST_IOVA + rows[i].page * UINT64_C(0x1000);
+
+        assigned_create(&assigned, NULL, SANITIZE);
+        assigned_attach(&assigned, 0);
+        root = assigned_second_stage(&assigned, GUEST_IOVA, PAGE_A);
+        for (unsigned int page = 0; page < 600; page++)
+            guest_map(guest, root, 4, GUEST_IOVA + page * UINT64_C(0x1000), 1, PAGE_A | SS_RW,
+                      SS_RW);
+        guest_legacy(guest, 0, 0, 2, root);
+        guest_on(guest, TTM_LEGACY);
+        assigned_calm(&assigned);
+        guest_map(guest, root, 4, moved, 1, PAGE_B | SS_RW, SS_RW);
+        assigned_wait(&assigned);
+        assert_int_equal(guest->machine.report_count, rows[i].reports);
+        if (rows[i].reports)
+            assert_int_equal(guest->machine.report[0].address, moved);
+        assigned_destroy(&assigned);
+    }
+}
+
 /* The device is refused although the table has the page: the guest forgot to say so. */
 static void page_appears(void **state)
 {
@@ -165,6 +231,14 @@ static const struct spec_rule rules[] = {
      "Sanitizer: a mirrored page of an assigned device that moves without invalidation is "
      "reported.",
      mirrored_page_moves},
+    {"VTD-6.1-24", "6.1", "Sanitizer: so is one that was mapped before the device was attached.",
+     page_of_the_first_bind_moves},
+    {"VTD-6.1-25", "6.1",
+     "Sanitizer: pages are known after an invalidation of all; strict: one that is taken away and "
+     "not invalidated is reported.",
+     page_moves_after_all_was_invalidated},
+    {"VTD-6.1-26", "6.1", "Sanitizer: of a large table the first 512 pages are known.",
+     large_tables_are_known_in_part},
     {"VTD-6.1-22", "6.1",
      "Sanitizer: with CAP.CM, a page that becomes present without invalidation is reported when "
      "an assigned device was refused it.",

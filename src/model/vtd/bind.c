@@ -439,6 +439,34 @@ static void rebind(struct nest_binding *binding, const struct nest_wish *wish)
         refuse(binding, &wish->entry, error.message);
 }
 
+/* Pieces of a mirror, or of ranges, that the sanitizer is told of. */
+struct told {
+    const struct nest_binding *binding;
+    unsigned int budget;
+};
+
+static void tell_shadowed(uint64_t iova, uint64_t length, void *opaque)
+{
+    struct told *told = opaque;
+    const struct vtd_assigned *assigned = told->binding->assigned;
+
+    vtd_sanitize_shadowed(assigned->vtd, assigned->requester_id, told->binding->pasid, iova, length,
+                          &told->budget);
+}
+
+/* What the host has of a second stage: all, or what was invalidated. */
+static void tell_mirrored(const struct nest_binding *binding, const struct nest_pending *ranges)
+{
+    struct told told = {binding, SANITIZE_SHADOWED_MAX};
+
+    if (!binding->assigned->vtd->sanitizer || binding->target.state != NEST_SHADOWED)
+        return;
+    if (!ranges || ranges->everything)
+        vtd_shadow_for_each(binding->target.shadow, tell_shadowed, &told);
+    for (unsigned int i = 0; ranges && !ranges->everything && i < ranges->count; i++)
+        tell_shadowed(ranges->entries[i].addr, ranges->entries[i].npages << 12, &told);
+}
+
 static void tell_sanitizer(const struct nest_binding *binding)
 {
     const struct vtd_assigned *assigned = binding->assigned;
@@ -462,6 +490,7 @@ void nest_binding_apply(struct nest_binding *binding, const struct nest_wish *wi
         binding->by_entry = wish->by_entry;
     } else {
         rebind(binding, wish);
+        tell_mirrored(binding, NULL);
     }
     tell_sanitizer(binding);
 }
@@ -572,12 +601,8 @@ static int flush_shadow(struct nest_binding *binding, struct viommu_error *error
         ret = vtd_shadow_sync(binding->target.shadow, &ranges, true, error);
     else if (ret == -ESTALE)
         ret = 0;
-    for (unsigned int i = 0; i < ranges.count && !ret; i++) {
-        if (binding->target.state == NEST_SHADOWED)
-            vtd_sanitize_shadowed(binding->assigned->vtd, binding->assigned->requester_id,
-                                  binding->pasid, ranges.entries[i].addr,
-                                  ranges.entries[i].npages << 12);
-    }
+    if (!ret)
+        tell_mirrored(binding, &ranges);
     return ret;
 }
 

@@ -203,6 +203,9 @@ uint32_t vtd_shadow_hwpt(const struct vtd_shadow *shadow);
 int vtd_shadow_sync(struct vtd_shadow *shadow, const struct nest_pending *ranges, bool may_disturb,
                     struct viommu_error *error);
 bool vtd_shadow_maps(const struct vtd_shadow *shadow, uint64_t address);
+typedef void vtd_shadow_fn(uint64_t iova, uint64_t length, void *opaque);
+/* Each piece that is mapped, in ascending order. */
+void vtd_shadow_for_each(const struct vtd_shadow *shadow, vtd_shadow_fn *fn, void *opaque);
 /* Not attached any more. */
 void vtd_shadow_destroy(struct vtd_shadow *shadow);
 

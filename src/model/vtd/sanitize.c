@@ -3,7 +3,7 @@
  * The guest sanitizer: finds mistakes of the guest's IOMMU driver that real hardware punishes once
  * in a while, and an emulation never (property sanitize).
  *
- * The record. A cache of unbounded size is simulated (VT-d 5.0, 6.2). Each walk for an emulated
+ * The record. A large cache is simulated (VT-d 5.0, 6.2). Each walk for an emulated
  * device leaves what hardware may keep of it: the root and context entry (by function), the PASID
  * entry (by function and PASID), and the page with the tables on the way to it; each with the words
  * that it was made from, as they were read (sanitize_chain.c). Hits need no record, as they were
@@ -47,10 +47,11 @@
  *
  * Assigned devices translate in the host, and what its caches hold is not seen. Known for certain,
  * and remembered, are the context and PASID entries by which they are attached, and the
- * second-stage pages that were mirrored after an invalidation of pages. With CAP.CM a page that
- * became present needs an invalidation, too (6.1): a DMA that the host refused although the guest's
- * table permits it leaves a record "absent", which is reported when it is not invalidated either,
- * and the mirror still lacks the page (sanitize_assigned.c).
+ * second-stage pages that are mirrored, as far as the first SANITIZE_SHADOWED_MAX of a bind or of a
+ * batch of invalidations. With CAP.CM a page that became present needs an invalidation, too (6.1):
+ * a DMA that the host refused although the guest's table permits it leaves a record "absent", which
+ * is reported when it is not invalidated either, and the mirror still lacks the page
+ * (sanitize_assigned.c).
  *
  * Entries of one way depend on each other, so one mistake is one report: a translation waits for
  * the context or PASID entry that it was made from to be invalidated first, and goes with it.

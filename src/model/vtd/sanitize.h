@@ -32,7 +32,7 @@ static inline void vtd_sanitize_refused(const struct vtd *vtd,
 void vtd_sanitizer_bound(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid,
                          const struct vtd_entry *entry);
 void vtd_sanitizer_shadowed(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid,
-                            uint64_t address, uint64_t length);
+                            uint64_t address, uint64_t length, unsigned int *budget);
 void vtd_sanitizer_invalidate(struct vtd *vtd, const struct vtd_invalidation *what);
 void vtd_sanitizer_drained(struct vtd *vtd);
 void vtd_sanitizer_wait(struct vtd *vtd);
@@ -48,12 +48,17 @@ static inline void vtd_sanitize_bound(const struct vtd *vtd, uint16_t requester_
         vtd_sanitizer_bound(vtd, requester_id, pasid, entry);
 }
 
-/* These second-stage pages are mapped on the host as the table has them; length 0: all. */
+/* Pages looked at after an invalidation or a bind: half of what is remembered in all. */
+#define SANITIZE_SHADOWED_MAX 512u
+
+/* These second-stage pages are mapped on the host as the table has them. *budget: pages that may
+ * still be looked at. */
 static inline void vtd_sanitize_shadowed(const struct vtd *vtd, uint16_t requester_id,
-                                         uint32_t pasid, uint64_t address, uint64_t length)
+                                         uint32_t pasid, uint64_t address, uint64_t length,
+                                         unsigned int *budget)
 {
-    if (vtd->sanitizer)
-        vtd_sanitizer_shadowed(vtd, requester_id, pasid, address, length);
+    if (vtd->sanitizer && *budget)
+        vtd_sanitizer_shadowed(vtd, requester_id, pasid, address, length, budget);
 }
 
 /* The guest invalidates; before our own caches follow. */

@@ -6,9 +6,6 @@
 #include "base/rcu.h"
 #include "model/vtd/sanitizer.h"
 
-/* Pages looked at after one invalidation of pages: a table of them. */
-#define SHADOWED_MAX (UINT64_C(1) << 21)
-
 static uint64_t sample(const struct vtd *vtd)
 {
     return __atomic_load_n(&vtd->sanitizer->sequence, __ATOMIC_SEQ_CST);
@@ -59,16 +56,14 @@ static void remember_page(const struct vtd *vtd, const struct sanitize_chain *ch
 }
 
 void vtd_sanitizer_shadowed(const struct vtd *vtd, uint16_t requester_id, uint32_t pasid,
-                            uint64_t address, uint64_t length)
+                            uint64_t address, uint64_t length, unsigned int *budget)
 {
     uint64_t sequence = sample(vtd), step;
     struct sanitize_chain chain;
 
-    if (!length || length > SHADOWED_MAX)
-        return;
     pthread_mutex_lock(&vtd->sanitizer->lock);
     rcu_enter();
-    for (uint64_t done = 0; done < length; done += step) {
+    for (uint64_t done = 0; done < length && *budget; done += step, --*budget) {
         step = BIT64(12);
         if (!sanitize_chain_read(vtd, requester_id, pasid, address + done, &chain) ||
             chain.entry.reason || chain.entry.pgtt != VTD_PGTT_SECOND)

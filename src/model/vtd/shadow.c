@@ -410,6 +410,27 @@ bool vtd_shadow_maps(const struct vtd_shadow *shadow, uint64_t address)
     return tfind(&key, &shadow->areas, compare_areas);
 }
 
+struct visitor {
+    vtd_shadow_fn *fn;
+    void *opaque;
+};
+
+static void visit_area(const void *node, VISIT visit, void *opaque)
+{
+    const struct area *area = *(const struct area *const *)node;
+    const struct visitor *visitor = opaque;
+
+    if (visit == postorder || visit == leaf)
+        visitor->fn(area->iova, area->length, visitor->opaque);
+}
+
+void vtd_shadow_for_each(const struct vtd_shadow *shadow, vtd_shadow_fn *fn, void *opaque)
+{
+    struct visitor visitor = {fn, opaque};
+
+    twalk_r(shadow->areas, visit_area, &visitor);
+}
+
 void vtd_shadow_destroy(struct vtd_shadow *shadow)
 {
     nest_destroy_object(shadow->assigned, shadow->hwpt);
