@@ -514,6 +514,31 @@ static bool does_not_drain(void)
     return invalidate_page(IOVA, 0) && write_arrives(IOVA, page_a);
 }
 
+/* 6.5.1.2: a mask beyond CAP.MAMV is not understood, and nothing is invalidated. */
+static bool asks_for_too_many_pages(void)
+{
+    uint32_t offset = vtd_iotlb(), largest = (uint32_t)(vtd_read_halves(VTD_CAP) >> 48) & 0x3f;
+
+    vtd_write_halves(offset - 8, largest + 1);
+    vtd_write_halves(offset, 1ull << 63 | (uint64_t)FINE << 60 | (uint64_t)DRAIN << 48 |
+                                 (uint64_t)DOMAIN_ID << 32);
+    return same("IOTLB.IAIG", read32(VTD + offset + 4) >> 25 & 3, 0) && write_arrives(IOVA, page_a);
+}
+
+/* A table is unlinked, and holds something else before anything was invalidated. */
+static bool reuses_a_table(void)
+{
+    uint64_t *entry = entry_of(&first, IOVA, 2), table = *entry;
+    bool good;
+
+    *entry = 0;
+    *((uint64_t *)(uint32_t)(table & ~0xfffull) + index_at(IOVA, 1)) = 0x77777777;
+    good = same("CCMD.CAIG", invalidate_context(DOMAIN), DOMAIN);
+    *entry = table;
+    map(&first, IOVA, page_a, PTE_BOTH);
+    return invalidate_page(IOVA, DRAIN) && good && write_arrives(IOVA, page_a);
+}
+
 /* The page goes first, lest it is reported, too, when the first of the two commands completes. */
 static bool rewrites_present_context(void)
 {
@@ -532,6 +557,8 @@ static const struct check planted[] = {
     {"planted: a missing invalidation", forgets_the_page, NULL},
     {"planted: an invalidation of the next page", invalidates_the_next_page, NULL},
     {"planted: no drain", does_not_drain, NULL},
+    {"planted: a mask beyond CAP.MAMV", asks_for_too_many_pages, NULL},
+    {"planted: a table reused", reuses_a_table, NULL},
     {"planted: a present context entry rewritten", rewrites_present_context, NULL},
 };
 
