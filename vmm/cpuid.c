@@ -33,6 +33,10 @@ struct cpuid_context {
     bool tcg; /* KVM itself runs in QEMU's emulated processor */
 };
 
+/*
+ * In QEMU 7.2's emulated processor a nested guest's deadline timer stalls now and then, and its
+ * use of XSAVE ends it; the APIC's own timer and FXSAVE work.
+ */
 static void leaf_1(struct kvm_cpuid_entry2 *entry, const struct cpuid_context *context)
 {
     entry->ebx = (entry->ebx & 0xffff) | context->cpus << 16 | context->vcpu->index << 24;
@@ -76,11 +80,7 @@ static const struct {
     {0x8000001e, leaf_amd_topology},
 };
 
-/*
- * In QEMU 7.2's emulated processor a nested guest's deadline timer stalls now and then, and its
- * use of XSAVE ends it; the APIC's own timer and FXSAVE work.
- */
-static bool host_is_tcg(void)
+bool vmm_host_is_tcg(void)
 {
     uint32_t eax, ebx, ecx, edx;
     uint32_t signature[3];
@@ -199,7 +199,7 @@ int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err)
     struct kvm_cpuid2 *cpuid;
     int ret = 0;
 
-    context.tcg = host_is_tcg();
+    context.tcg = vmm_host_is_tcg();
     context.tsc_deadline = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
     cpuid = cpuid_supported(vm, err);
     if (!cpuid)

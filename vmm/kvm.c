@@ -14,6 +14,10 @@
 /* Three pages that Intel hosts need for real mode, in the gap below 4 GiB (KVM API, 4.36). */
 #define KVM_TSS_ADDRESS 0xfffbd000ul
 
+/* Of <linux/kvm.h> and <asm/kvm.h> of Linux 6.12. */
+#define CAP_DISABLE_QUIRKS2 213
+#define QUIRK_SLOT_ZAP_ALL  (1u << 7)
+
 /* Memory slots of KVM: the parts of RAM, the ROM, and what BARs show directly. */
 enum {
     SLOT_LOW_RAM,
@@ -67,6 +71,24 @@ static bool kvm_enable_x2apic(const struct vmm *vm)
     return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) == 0;
 }
 
+/*
+ * When a slot goes, KVM drops the second-stage tables of all. In QEMU's emulated SVM (seen in 7.2
+ * and 10.0) an exception whose delivery meets a missing one counts as a second exception when it is
+ * delivered again, and three of them end the guest. Linux 6.12 and later can drop those of the
+ * slot.
+ */
+static void kvm_keep_tables(const struct vmm *vm)
+{
+    struct kvm_enable_cap cap = {
+        .cap = CAP_DISABLE_QUIRKS2,
+        .args = {QUIRK_SLOT_ZAP_ALL},
+    };
+    int quirks = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, CAP_DISABLE_QUIRKS2);
+
+    if (vmm_host_is_tcg() && quirks > 0 && ((unsigned int)quirks & QUIRK_SLOT_ZAP_ALL))
+        ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap);
+}
+
 static int kvm_create_vm(struct vmm *vm, struct viommu_error *err)
 {
     struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
@@ -83,6 +105,7 @@ static int kvm_create_vm(struct vmm *vm, struct viommu_error *err)
         return vmm_fail(err, errno, "KVM cannot keep the local APICs in the kernel alone: %s",
                         strerror(errno));
     vm->x2apic = kvm_enable_x2apic(vm);
+    kvm_keep_tables(vm);
     return 0;
 }
 

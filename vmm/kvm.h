@@ -55,6 +55,9 @@ int vmm_vcpu_set_boot_state(struct vmm *vm, const struct vmm_boot_state *boot,
 /* vm->physical_bits, of what KVM supports; KVM is open. */
 int vmm_cpuid_find_physical_bits(struct vmm *vm, struct viommu_error *err);
 
+/* KVM runs in a processor that QEMU emulates (TCG), and whose faults are to be stepped around. */
+bool vmm_host_is_tcg(void);
+
 /* Give the vCPU its CPUID leaves. */
 int vmm_cpuid_set(struct vmm_vcpu *vcpu, struct viommu_error *err);
 
