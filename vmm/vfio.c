@@ -52,7 +52,8 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
                         strerror(errno));
     pthread_rwlock_init(&vfio->access, NULL);
     irqs->intx_event = irqs->intx_unmask = -1;
-    irqs->error_event = irqs->request_event = irqs->lost_event = -1;
+    for (unsigned int i = 0; i < VMM_VFIO_SIGNALS; i++)
+        vfio->signals[i].event = -1;
     pthread_mutex_init(&irqs->lock, NULL);
     pthread_mutex_init(&vfio->rom.lock, NULL);
     ret = read_info(vfio, err);
@@ -69,7 +70,8 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
     vmm_vfio_first_reset(vfio); /* of what it did before */
     if (vmm_vfio_set_command(vfio, false))
         return vmm_fail(err, EIO, "%s: its command register cannot be written", vfio->name);
-    return vmm_vfio_irqs_create(vfio, err);
+    ret = vmm_vfio_irqs_create(vfio, err);
+    return ret ? ret : vmm_vfio_signals_create(vfio, err);
 }
 
 /* After this no access finds it, and no other file is taken for it. */
@@ -87,6 +89,7 @@ static void close_descriptor(struct vmm_vfio *vfio)
 
 void vmm_vfio_close(struct vmm_vfio *vfio)
 {
+    vmm_vfio_signals_destroy(vfio);
     vmm_vfio_irqs_destroy(vfio);
     vmm_vfio_bars_destroy(vfio);
     close_descriptor(vfio);
@@ -109,6 +112,7 @@ static void vfio_stop(struct vmm_pci_function *fn)
     struct vmm_vfio *vfio = vmm_vfio_of(fn);
 
     vmm_vfio_set_command(vfio, false);
+    vmm_vfio_signals_destroy(vfio);
     vmm_vfio_irqs_destroy(vfio);
 }
 
@@ -117,6 +121,7 @@ static void vfio_unplug(struct vmm_pci_function *fn)
 {
     struct vmm_vfio *vfio = vmm_vfio_of(fn);
 
+    vmm_vfio_signals_destroy(vfio);
     vmm_vfio_irqs_destroy(vfio);
     close_descriptor(vfio);
     vmm_vfio_bars_destroy(vfio);

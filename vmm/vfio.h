@@ -85,13 +85,21 @@ struct vmm_vfio_irqs {
     int intx_event;       /* eventfds, -1: none */
     int intx_unmask;
     struct vmm_watch *intx_watch;
-    int error_event;   /* the device had an uncorrectable error */
-    int request_event; /* the host wants it back */
-    int lost_event;    /* the host could not detach it */
-    struct vmm_watch *error_watch;
-    struct vmm_watch *request_watch;
-    struct vmm_watch *lost_watch;
     struct vmm_irq_listener listener;
+};
+
+enum vmm_vfio_signal_kind {
+    VMM_VFIO_ERROR,   /* the device had an uncorrectable error */
+    VMM_VFIO_REQUEST, /* the host wants it back */
+    VMM_VFIO_LOSS,    /* the host could not detach it */
+    VMM_VFIO_SIGNALS
+};
+
+struct vmm_vfio_signal {
+    struct vmm_vfio *vfio;
+    enum vmm_vfio_signal_kind kind;
+    int event; /* eventfd, -1: none */
+    struct vmm_watch *watch;
 };
 
 struct vmm_vfio_area {
@@ -125,6 +133,7 @@ struct vmm_vfio {
     unsigned int area_count;
     struct vmm_vfio_rom rom;
     struct vmm_vfio_irqs irqs;
+    struct vmm_vfio_signal signals[VMM_VFIO_SIGNALS];
 };
 
 static inline struct vmm_vfio *vmm_vfio_of(struct vmm_pci_function *fn)
@@ -197,8 +206,17 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio);
 void vmm_vfio_irqs_disable(struct vmm_vfio *vfio);
 void vmm_vfio_messages_changed(struct vmm_pci_function *fn, unsigned int first, unsigned int count);
 
+/* vfio_signals.c: from now on, and no more. */
+int vmm_vfio_signals_create(struct vmm_vfio *vfio, struct viommu_error *err);
+void vmm_vfio_signals_destroy(struct vmm_vfio *vfio);
+
+/* vfio_irq_host.c: an eventfd, or -1; whether it was signalled; its end, and -1 in its place. */
+int vmm_vfio_event(void);
+bool vmm_vfio_event_take(int event);
+void vmm_vfio_event_close(int *event);
+
 /*
- * vfio_irq_host.c: the eventfds that the host signals. Vectors [first, first + count). 0, a
+ * The eventfds that the host signals. Vectors [first, first + count). 0, a
  * negative errno, or a number above 0: so many vectors there are, and none was given.
  */
 int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action,

@@ -9,32 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
-#include <viommu/assign.h>
 
 static struct vmm_vfio *vfio_of_irqs(struct vmm_vfio_irqs *irqs)
 {
     return vmm_container_of(irqs, struct vmm_vfio, irqs);
-}
-
-static bool take(int event)
-{
-    uint64_t count;
-
-    return read(event, &count, sizeof(count)) == sizeof(count);
-}
-
-static int new_event(void)
-{
-    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-}
-
-static void close_event(int *event)
-{
-    if (*event >= 0)
-        close(*event);
-    *event = -1;
 }
 
 /* ---- One vector: to the loop, or to KVM */
@@ -43,7 +22,7 @@ static void vector_ready(void *opaque)
 {
     struct vmm_vfio_vector *vector = opaque;
 
-    if (take(vector->event))
+    if (vmm_vfio_event_take(vector->event))
         vmm_pci_notify(&vector->vfio->fn, vector->number);
 }
 
@@ -134,7 +113,7 @@ static void drop_vector(struct vmm_vfio_vector *vector)
     take_from_kvm(vector);
     vmm_loop_remove(vm->loop, vector->watch);
     vector->watch = NULL;
-    close_event(&vector->event);
+    vmm_vfio_event_close(&vector->event);
 }
 
 /* ---- What the host has allocated */
@@ -211,12 +190,12 @@ static void use_vector(struct vmm_vfio *vfio, unsigned int number)
 
     if (vector->event >= 0 || vmm_pci_message(&vfio->fn, number).state != VMM_PCI_MESSAGE_ON)
         return;
-    vector->event = new_event();
+    vector->event = vmm_vfio_event();
     ret = vector->event < 0 ? -errno : tell_host(vfio, number);
     if (!ret)
         return;
     vmm_vfio_complain(vfio, VMM_VFIO_NO_MSIX, ret);
-    close_event(&vector->event);
+    vmm_vfio_event_close(&vector->event);
 }
 
 /* ---- INTx: masked by the host when it comes, until the guest has served it */
@@ -225,7 +204,7 @@ static void intx_ready(void *opaque)
 {
     struct vmm_vfio *vfio = opaque;
 
-    if (take(vfio->irqs.intx_event))
+    if (vmm_vfio_event_take(vfio->irqs.intx_event))
         vmm_pci_set_intx(&vfio->fn, true);
 }
 
@@ -251,8 +230,8 @@ static void disable_intx(struct vmm_vfio *vfio)
     irqs->intx_watch = NULL;
     vmm_pci_intx_until_served(&vfio->fn, 0);
     vmm_pci_set_intx(&vfio->fn, false);
-    close_event(&irqs->intx_event);
-    close_event(&irqs->intx_unmask);
+    vmm_vfio_event_close(&irqs->intx_event);
+    vmm_vfio_event_close(&irqs->intx_unmask);
 }
 
 static int enable_intx(struct vmm_vfio *vfio)
@@ -260,8 +239,8 @@ static int enable_intx(struct vmm_vfio *vfio)
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     int ret;
 
-    irqs->intx_event = new_event();
-    irqs->intx_unmask = new_event();
+    irqs->intx_event = vmm_vfio_event();
+    irqs->intx_unmask = vmm_vfio_event();
     if (irqs->intx_event < 0 || irqs->intx_unmask < 0)
         return -errno;
     vmm_pci_intx_until_served(&vfio->fn, irqs->intx_unmask);
@@ -288,7 +267,7 @@ static int enable_msi(struct vmm_vfio *vfio)
     int ret;
 
     while (count < irqs->count && vmm_pci_message(&vfio->fn, count).state != VMM_PCI_MESSAGE_OFF) {
-        irqs->vectors[count].event = new_event();
+        irqs->vectors[count].event = vmm_vfio_event();
         if (irqs->vectors[count].event < 0)
             return -errno;
         count++;
@@ -391,79 +370,6 @@ void vmm_vfio_irqs_disable(struct vmm_vfio *vfio)
     pthread_mutex_unlock(&vfio->irqs.lock);
 }
 
-/* ---- Errors, the host's wish to have the device back, and a host that cannot detach it */
-
-static void error_ready(void *opaque)
-{
-    struct vmm_vfio *vfio = opaque;
-
-    if (take(vfio->irqs.error_event))
-        vmm_vfio_lost(vfio, "had an uncorrectable error");
-}
-
-static void request_ready(void *opaque)
-{
-    struct vmm_vfio *vfio = opaque;
-
-    if (take(vfio->irqs.request_event))
-        vmm_vfio_lost(vfio, "is wanted back by the host");
-}
-
-static void lost_ready(void *opaque)
-{
-    struct vmm_vfio *vfio = opaque;
-
-    if (take(vfio->irqs.lost_event))
-        vmm_vfio_lost(vfio, "could not be detached by the host");
-}
-
-/* Inside the library, in any thread. */
-static void note_loss(void *opaque)
-{
-    const struct vmm_vfio *vfio = opaque;
-    uint64_t one = 1;
-
-    while (write(vfio->irqs.lost_event, &one, sizeof(one)) < 0 && errno == EINTR)
-        ;
-}
-
-static void tell_of_loss(struct vmm_vfio *vfio, viommu_host_lost_fn *fn)
-{
-    if (vfio->attachment)
-        viommu_host_device_set_lost_handler(viommu_assigned_device_host_device(vfio->attachment),
-                                            fn, vfio);
-}
-
-static int watch_for_loss(struct vmm_vfio *vfio, struct viommu_error *err)
-{
-    struct vmm_vfio_irqs *irqs = &vfio->irqs;
-    int ret;
-
-    irqs->lost_event = new_event();
-    if (irqs->lost_event < 0)
-        return vmm_fail(err, errno, "%s: an eventfd cannot be had: %s", vfio->name,
-                        strerror(errno));
-    ret =
-        vmm_loop_add(vfio->fn.vm->loop, irqs->lost_event, lost_ready, vfio, &irqs->lost_watch, err);
-    if (!ret)
-        tell_of_loss(vfio, note_loss);
-    return ret;
-}
-
-/* Both are optional: a device that has none goes without. */
-static void watch_signal(struct vmm_vfio *vfio, unsigned int index, int *event,
-                         struct vmm_watch **watch, vmm_watch_fn *ready)
-{
-    uint32_t flags;
-
-    if (!vmm_vfio_irq_count(vfio, index, &flags))
-        return;
-    *event = new_event();
-    if (*event < 0 || vmm_loop_add(vfio->fn.vm->loop, *event, ready, vfio, watch, NULL))
-        return;
-    vmm_vfio_set_irqs(vfio, index, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 1, event);
-}
-
 /* ---- All of it */
 
 static int create_vectors(struct vmm_vfio *vfio, struct viommu_error *err)
@@ -490,8 +396,6 @@ int vmm_vfio_irqs_create(struct vmm_vfio *vfio, struct viommu_error *err)
     int ret;
 
     ret = create_vectors(vfio, err);
-    if (!ret)
-        ret = watch_for_loss(vfio, err);
     if (ret)
         return ret;
     if (!vmm_vfio_irq_count(vfio, VFIO_PCI_INTX_IRQ_INDEX, &flags))
@@ -499,9 +403,6 @@ int vmm_vfio_irqs_create(struct vmm_vfio *vfio, struct viommu_error *err)
     flags = VFIO_IRQ_INFO_NORESIZE;
     vmm_vfio_irq_count(vfio, VFIO_PCI_MSIX_IRQ_INDEX, &flags);
     irqs->can_grow = !(flags & VFIO_IRQ_INFO_NORESIZE);
-    watch_signal(vfio, VFIO_PCI_ERR_IRQ_INDEX, &irqs->error_event, &irqs->error_watch, error_ready);
-    watch_signal(vfio, VFIO_PCI_REQ_IRQ_INDEX, &irqs->request_event, &irqs->request_watch,
-                 request_ready);
     irqs->listener.changed = remapping_changed;
     vmm_irq_listener_add(vfio->fn.vm, &irqs->listener);
     return 0;
@@ -512,22 +413,12 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio)
     struct vmm_vfio_irqs *irqs = &vfio->irqs;
     struct vmm *vm = vfio->fn.vm;
 
-    tell_of_loss(vfio, NULL);
     vmm_irq_listener_remove(vm, &irqs->listener);
     pthread_mutex_lock(&irqs->lock);
     leave_mode(vfio);
     irqs->closed = true;
     irqs->count = 0;
     pthread_mutex_unlock(&irqs->lock);
-    vmm_loop_remove(vm->loop, irqs->error_watch);
-    vmm_loop_remove(vm->loop, irqs->request_watch);
-    vmm_loop_remove(vm->loop, irqs->lost_watch);
-    irqs->error_watch = NULL;
-    irqs->request_watch = NULL;
-    irqs->lost_watch = NULL;
-    close_event(&irqs->lost_event);
-    close_event(&irqs->error_event);
-    close_event(&irqs->request_event);
     free(irqs->vectors);
     irqs->vectors = NULL;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -69,6 +70,25 @@ void vmm_vfio_complain_of(struct vmm_vfio *vfio, enum vmm_vfio_complaint complai
 void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error)
 {
     vmm_vfio_complain_of(vfio, complaint, strerror(-error));
+}
+
+int vmm_vfio_event(void)
+{
+    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+bool vmm_vfio_event_take(int event)
+{
+    uint64_t count;
+
+    return read(event, &count, sizeof(count)) == sizeof(count);
+}
+
+void vmm_vfio_event_close(int *event)
+{
+    if (*event >= 0)
+        close(*event);
+    *event = -1;
 }
 
 int vmm_vfio_set_irqs(struct vmm_vfio *vfio, unsigned int index, uint32_t action,
