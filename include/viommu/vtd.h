@@ -31,7 +31,8 @@ struct viommu_vtd_options {
     uint16_t segment;   /**< PCI segment that the unit is on */
     /* Properties; in brackets their names for viommu_vtd_options_parse(), and their defaults. */
     uint8_t address_width;      /**< [aw=48] second stage and MGAW: 39, 48 or 57 */
-    uint8_t host_address_width; /**< [haw=46] guest physical address bits: 32..52, at most aw */
+    uint8_t host_address_width; /**< [haw=46] guest physical address bits: 32..52, at most aw, and
+                                     all of the memory that is there already */
     uint8_t pasid_bits;         /**< [pasid-bits=0] 0: no PASID; else 1..20 */
     uint16_t fault_records;     /**< [fault-records=8] 1..256 */
     uint16_t domain_bits;       /**< [domain-bits=16] domain-ID width: 4, 6, .. 16 */

@@ -374,6 +374,19 @@ void *memory_lookup(const struct viommu_memory *memory, uint64_t gpa, uint64_t *
     return entry ? entry_describe(entry, gpa, available, flags) : NULL;
 }
 
+uint64_t memory_end(const struct viommu_memory *memory)
+{
+    const struct map *map;
+    uint64_t end = 0;
+
+    rcu_enter();
+    map = rcu_read(memory->map);
+    if (map->count)
+        end = map->entries[map->count - 1].gpa + map->entries[map->count - 1].size;
+    rcu_exit();
+    return end;
+}
+
 /* Tell one listener that the first `count` ranges go, the last one first. */
 static void remove_ranges(const struct map *map, size_t count, struct memory_listener *listener)
 {

@@ -15,6 +15,9 @@
 void *memory_lookup(const struct viommu_memory *memory, uint64_t gpa, uint64_t *available,
                     uint32_t *flags);
 
+/* Where the highest range ends; 0 when there is none. */
+uint64_t memory_end(const struct viommu_memory *memory);
+
 /*
  * Copy a guest structure exactly once, in 8-byte loads each of which is single, in ascending order
  * with acquire (what a guest writes last, it writes to the first quadword). gpa and size are

@@ -132,6 +132,7 @@ MACHINE = [
     Refusal(RUN + "--viommu vtd,walk=on", ["'walk'", "scalable", "first-stage", "hw-nested", "snoop-control"]),
     Refusal(RUN + "--viommu vtd,scalable", ["scalable", "on or off"]),
     Refusal(RUN + "--viommu vtd,scalable=maybe", ["scalable=maybe", "on or off"]),
+    Refusal(RUN + "--memory 8G --viommu vtd,haw=32", ["beyond the 32 address bits", "haw=34"]),
     Refusal(RUN + "--viommu vtd,aw=48,pt=on,aw=39", ["aw", "twice"]),
     Refusal(RUN + "--viommu vtd,scalable=off,hw-nested=on", ["hw-nested needs first-stage=on"]),
     Refusal(RUN + "--viommu vtd,device-iotlb=on --device edu,ats=on,pri=on", ["pri=on", "page-requests=on"]),

@@ -271,6 +271,30 @@ static void contradictions(void **state)
     refused("aw=39,haw=46", "haw=46 is wider than aw=39", "haw=39");
 }
 
+/* Of the last page, and one beyond. */
+static void memory_within_haw(void **state)
+{
+    static uint8_t page[2 * 4096] __attribute__((aligned(4096)));
+    struct viommu_memory_range range = {UINT64_C(0xfffff000), 4096, page, 0};
+    struct viommu_vtd_options options;
+    struct viommu_error error;
+    struct viommu *viommu;
+
+    (void)state;
+    viommu_vtd_options_init(&options);
+    options.host_address_width = 32;
+    assert_int_equal(viommu_memory_create(&options.memory, NULL), 0);
+    assert_int_equal(viommu_memory_add(options.memory, &range, NULL), 0);
+    assert_int_equal(viommu_vtd_create(&viommu, &options, NULL), 0);
+    viommu_destroy(viommu);
+    range = (struct viommu_memory_range){UINT64_C(0x100000000), 4096, page + 4096, 0};
+    assert_int_equal(viommu_memory_add(options.memory, &range, NULL), 0);
+    assert_int_equal(viommu_vtd_create(&viommu, &options, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "up to 0x100000fff"));
+    assert_non_null(strstr(error.message, "haw=33"));
+    viommu_memory_destroy(options.memory);
+}
+
 /* What the string does not name gives way to what it does. */
 static void properties_follow(void **state)
 {
@@ -439,6 +463,8 @@ static const struct spec_rule rules[] = {
      properties_apart},
     {"VTD-11.4.3-6", "11.4.3",
      "Properties that contradict each other are refused, naming the rule.", contradictions},
+    {"VTD-OPTIONS-HAW", "8.1", "Guest memory beyond the host address width is refused.",
+     memory_within_haw},
     {"VTD-11.4.3-7", "11.4.3", "All contradictions are told at once.", all_contradictions},
     {"VTD-OPTIONS-1", "11.4.3",
      "A property string with unknown keys or values is refused with the range.", bad_strings},

@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "memory/memory.h"
 #include "model/vtd/register_map.h"
 #include "model/vtd/vtd.h"
 
@@ -365,8 +366,6 @@ static void check_together(struct check *check)
     /* Drivers up to Linux 6.5 take the widest of SAGAW for the first stage, too. */
     if (options->address_width > 48 && options->first_stage && !options->five_level)
         broken(check, "aw=57 with a first stage needs 5-level=on (or first-stage=off, or aw=48)");
-    if (!options->memory)
-        broken(check, "memory is NULL: give the unit the guest's memory map");
 }
 
 static void check_place(struct check *check)
@@ -383,6 +382,22 @@ static void check_place(struct check *check)
                options->host_address_width);
 }
 
+/* DMA to what is beyond would fault, and the DMAR tells guests that nothing is there. */
+static void check_memory(struct check *check)
+{
+    const struct viommu_vtd_options *options = check->options;
+    uint64_t end = options->memory ? memory_end(options->memory) : 0;
+
+    if (!options->memory)
+        broken(check, "memory is NULL: give the unit the guest's memory map");
+    else if (end && options->host_address_width < 64 && (end - 1) >> options->host_address_width)
+        broken(check,
+               "guest memory up to 0x%llx is beyond the %u address bits of haw: haw=%u, or less "
+               "memory",
+               (unsigned long long)(end - 1), options->host_address_width,
+               64u - (unsigned int)__builtin_clzll(end - 1));
+}
+
 int vtd_options_check(const struct viommu_vtd_options *options, struct viommu_error *error)
 {
     struct check check = {options, error, 0};
@@ -391,6 +406,7 @@ int vtd_options_check(const struct viommu_vtd_options *options, struct viommu_er
     check_needs(&check);
     check_together(&check);
     check_place(&check);
+    check_memory(&check);
     return check.broken ? -EINVAL : 0;
 }
 
