@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reserved.h"
 #include "pci.h"
+#include "units.h"
 #include "vmm.h"
 #include <errno.h>
 
@@ -35,6 +36,12 @@ int vmm_reserve(const struct vmm_pci_function *fn, uint64_t size, uint64_t *base
                         "%s: rmrr=%llu would leave less than a half of the RAM to the guest; give "
                         "more with --memory",
                         fn->id.name, (unsigned long long)size);
+    if (!vmm_unit_of(fn))
+        return vmm_fail(
+            err, EINVAL,
+            "%s: rmrr=%llu is for a device behind a unit: add --viommu vtd, whose table "
+            "tells the guest of it, or leave it out",
+            fn->id.name, (unsigned long long)size);
     *base = end - size;
     vm->reserved[vm->reserved_count++] = (struct vmm_reserved){fn, *base, size};
     return 0;

@@ -103,6 +103,8 @@ MACHINE = [
     Refusal(RUN + "--host soft,iommus=0", ["iommus=0", "1 and 64"]),
     Refusal(RUN + "--device edu,rmrr=5000", ["rmrr=5000", "multiple of 4096"]),
     Refusal(RUN + "--device edu,rmrr=67112960", ["rmrr=67112960", "67108864"]),
+    Refusal(RUN + "--device edu,rmrr=4096", ["rmrr=4096", "behind a unit", "--viommu vtd"]),
+    Refusal(RUN + "--device edu,rmrr=4096 --device edu --viommu vtd,scope=02.0", ["rmrr=4096", "behind a unit"]),
     Refusal(RUN + "--device edu,rmrr=33554432 --memory 32M", ["rmrr=33554432", "half", "--memory"]),
     Refusal(RUN + "--device virtio-blk,path={disk},segment=9", ["segment=9", "0 and 3"]),
     Refusal(RUN + "--host iron", ["--host", "'iron'", "soft"]),
