@@ -69,7 +69,8 @@ struct viommu_vtd_options {
                                purpose. Needs sanitize */
     uint16_t sanitize_patience; /**< [sanitize-patience=32] waits that may complete between a change
                                      and its invalidation, 0..65535: those of other vCPUs. 0 for
-                                     guests that use the unit from one thread */
+                                     guests that use the unit from one thread. Needs
+                                     sanitize */
     viommu_sanitize_fn *sanitize_report; /**< receives the reports; may be NULL: log and counter */
     void *sanitize_opaque;
     bool interrupt_remapping; /**< [intremap=off] ECAP.IR; interrupt.h says what the VMM then does:

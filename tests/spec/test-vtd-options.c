@@ -271,6 +271,25 @@ static void contradictions(void **state)
     refused("aw=39,haw=46", "haw=46 is wider than aw=39", "haw=39");
 }
 
+/* A program that was compiled with the first header that there was still makes a unit. */
+static void oldest_size(void **state)
+{
+    volatile const size_t oldest = offsetof(struct viommu_vtd_options, five_level);
+    struct viommu_vtd_options *options = malloc(oldest);
+    struct viommu_error error;
+    struct viommu *viommu;
+
+    (void)state;
+    assert_non_null(options);
+    viommu_vtd_options_init_sized(options, oldest);
+    assert_int_equal(viommu_memory_create(&options->memory, NULL), 0);
+    if (viommu_vtd_create(&viommu, options, &error))
+        fail_msg("%s", error.message);
+    viommu_destroy(viommu);
+    viommu_memory_destroy(options->memory);
+    free(options);
+}
+
 /* Of the last page, and one beyond. */
 static void memory_within_haw(void **state)
 {
@@ -463,6 +482,8 @@ static const struct spec_rule rules[] = {
      properties_apart},
     {"VTD-11.4.3-6", "11.4.3",
      "Properties that contradict each other are refused, naming the rule.", contradictions},
+    {"VTD-OPTIONS-6", "11.4.3", "An older caller's struct makes a unit without what is newer.",
+     oldest_size},
     {"VTD-OPTIONS-HAW", "8.1", "Guest memory beyond the host address width is refused.",
      memory_within_haw},
     {"VTD-11.4.3-7", "11.4.3", "All contradictions are told at once.", all_contradictions},

@@ -355,7 +355,8 @@ static void check_together(struct check *check)
         !options->pass_through)
         broken(check,
                "scalable=on has nothing to translate by: first-stage, second-stage or pt on");
-    if (options->sanitize_patience != patience && !options->sanitize)
+    /* 0 is also what a caller has whose header does not know of it. */
+    if (options->sanitize_patience && options->sanitize_patience != patience && !options->sanitize)
         broken(check, "sanitize-patience=%u needs sanitize=on (or sanitize-patience=%u)",
                options->sanitize_patience, patience);
     /* VT-d 5.0, 11.4.2, MGAW: at least the width of the platform. */
