@@ -91,6 +91,7 @@ struct job {
     const char *found; /* what the kernel made of a unit that it found translating; NULL: nothing */
     bool deferred;     /* functions may have the entries of the kernel before */
     const char *interrupts; /* "x2apic", "xapic": remapped; "plain": not; NULL: not checked */
+    const char *rom;        /* the function with an expansion ROM; NULL: not checked */
     const char *sva_way;    /* by which function SVA must bind; NULL: not checked */
 };
 bool job_read(struct job *job);
@@ -119,6 +120,8 @@ void edu_traffic_start(const struct job *job);
 void edu_traffic_stop(void);
 /* This edu has been unplugged: its process comes to an end, the other's goes on. */
 void edu_traffic_lost(const char *addr);
+/* Prints its size and checksum, for who knows what it is. */
+void check_rom(const struct job *job);
 void check_unplug(const struct job *job, struct unit *unit);
 void check_suspend(const struct job *job, struct unit *unit);
 /* Machines with more than one unit: behind= says which function is behind which. */

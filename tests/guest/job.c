@@ -97,6 +97,7 @@ bool job_read(struct job *job)
         job->found = getenv("found");
         job->deferred = job->found && !strcmp(job->found, "copied");
         job->interrupts = getenv("irqs");
+        job->rom = getenv("rom");
         job->sva_way = getenv("sva");
         return true;
     }

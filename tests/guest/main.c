@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* As process 1: checks and powers off. On the host: "pattern SEED SIZE" writes a file's content. */
+/*
+ * As process 1: checks and powers off. On the host: "pattern SEED SIZE" writes a file's content,
+ * "checksum" reads one.
+ */
 #include "guest.h"
 
 #include <stdio.h>
@@ -69,6 +72,7 @@ static void check_with_unit(const struct job *job)
             check_edus(job, &unit);
         check_units(job, &unit);
         check_big_bar();
+        check_rom(job);
         check_remapping(job, &unit);
         check_unplug(job, &unit);
         subject("%s", "");
@@ -131,12 +135,30 @@ static int write_pattern(uint64_t seed, uint64_t size)
     return fflush(stdout) ? 1 : 0;
 }
 
+static int print_checksum(void)
+{
+    static char buf[65536];
+    uint64_t sum = CHECKSUM_INIT;
+    size_t n, size = 0;
+
+    while ((n = fread(buf, 1, sizeof(buf), stdin)) > 0) {
+        sum = checksum(sum, buf, n);
+        size += n;
+    }
+    printf("%zu bytes, checksum %016llx\n", size, (unsigned long long)sum);
+    return ferror(stdin) ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
     if (getpid() == 1)
         return init_main();
     if (argc == 4 && !strcmp(argv[1], "pattern"))
         return write_pattern(strtoull(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
-    fprintf(stderr, "usage: guest-check pattern SEED SIZE (or run it as process 1 of a guest)\n");
+    if (argc == 2 && !strcmp(argv[1], "checksum"))
+        return print_checksum();
+    fprintf(
+        stderr,
+        "usage: guest-check pattern SEED SIZE, or checksum (or run it as process 1 of a guest)\n");
     return 2;
 }
