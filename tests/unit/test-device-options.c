@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What --device refuses: one sentence that names the way out, and nothing left behind. */
 #include "device.h"
+#include "hosts.h"
 #include "machine.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -74,11 +75,25 @@ static void test_odd_disk(void **state)
     machine_destroy(machine);
 }
 
+static void test_host_without_vfio(void **state)
+{
+    struct machine *machine = machine_create(NULL, "soft");
+    struct viommu_error error;
+
+    (void)state;
+    assert_int_equal(vmm_host_group_descriptor(&machine->vm, 7, &error), -EINVAL);
+    assert_string_equal(error.message, "--host soft has no IOMMU groups");
+    assert_int_equal(vmm_host_device_descriptor(&machine->vm, 1, &error), -EINVAL);
+    assert_non_null(strstr(error.message, "use --host iommufd"));
+    machine_destroy(machine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_options),
         cmocka_unit_test(test_odd_disk),
+        cmocka_unit_test(test_host_without_vfio),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
