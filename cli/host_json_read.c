@@ -24,6 +24,9 @@ static void copy(char *to, size_t size, const char *from)
 {
     snprintf(to, size, "%s", from ? from : "");
     text_make_printable(to);
+    for (; *to; to++)
+        if (*to == '\n' || *to == '\t')
+            *to = '?'; /* a name has one line, and so has a cell of a table */
 }
 
 /* A string of an object; NULL, with the error filled, when it is missing or something else. */
