@@ -83,7 +83,7 @@ void host_probe(struct host *host, const char *const *devices, size_t count)
     unsigned int told = 0, asked = 0;
 
     if (viommu_iommufd_create(&kernel, NULL, &error)) {
-        snprintf(host->probed, sizeof(host->probed), "not permitted: %.200s", error.message);
+        snprintf(host->probed, sizeof(host->probed), "cannot be asked for: %.230s", error.message);
         return;
     }
     for (size_t i = 0; i < host->device_count; i++) {
