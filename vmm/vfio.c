@@ -210,6 +210,11 @@ static int parse_device(struct vmm *vm, const struct vmm_key *keys, struct vfio_
     ret = vmm_key_number("vfio", &keys[KEY_FD], 0, INT32_MAX, &fd, err);
     if (ret)
         return ret;
+    if (name && strlen(name) >= sizeof(options->device))
+        return vmm_fail(err, ENAMETOOLONG,
+                        "vfio: %s has %zu characters, more than %zu; give a shorter path to it, or "
+                        "its descriptor with fd=N",
+                        name, strlen(name), sizeof(options->device) - 1);
     if (name)
         snprintf(options->device, sizeof(options->device), "%s", name);
     else

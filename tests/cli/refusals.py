@@ -8,6 +8,7 @@ from collections import namedtuple
 Refusal = namedtuple("Refusal", "arguments words")
 
 RUN = "run --kernel {quit} "
+VFIO = RUN + "--host soft --device vfio"
 EDU = "--device edu,assign=soft --viommu vtd --host soft,profile="
 
 # What is wrong in itself: exit code 2.
@@ -86,6 +87,16 @@ MACHINE = [
     Refusal(RUN + "--device edu,dma-mask=x", ["edu", "dma-mask=x", "number"]),
     Refusal(RUN + "--device edu,dma-mask=1", ["edu", "dma-mask=1", "4095"]),
     Refusal(RUN + "--device edu,dma-mask=9,dma-mask=9", ["edu", "dma-mask", "twice"]),
+    Refusal(RUN + "--device vfio,host=0000:3a:00.0", ["vfio", "--host iommufd", "--host type1"]),
+    Refusal(VFIO, ["vfio", "host=BDF", "got 0"]),
+    Refusal(VFIO + ",host=3a:00.0,fd=3", ["host=BDF", "got 2"]),
+    Refusal(VFIO + ",host=3a:00.0,colour=red", ["colour", "host, path, fd, addr, segment, rom"]),
+    Refusal(VFIO + ",host=3a:00.0,addr=20", ["addr=20", "1f.7"]),
+    Refusal(VFIO + ",host=3a:00.0,segment=4", ["segment", "between 0 and 3"]),
+    Refusal(VFIO + ",fd=-1", ["fd", "between 0 and 2147483647"]),
+    Refusal(VFIO + ",fd=3", ["fd=3", "--host soft", "iommufd"]),
+    Refusal(VFIO + ",host=3a:00.0", ["no device 3a:00.0", "take host iommufd or type1"]),
+    Refusal(VFIO + ",path=/dev/" + "x" * 59, ["/dev/x", "64 characters", "63", "fd=N"]),
     Refusal(RUN + "--device virtio-blk", ["virtio-blk", "path=FILE"]),
     Refusal(RUN + "--device virtio-blk,path=", ["virtio-blk"]),
     Refusal(RUN + "--device virtio-blk,walk=1", ["virtio-blk", "'walk'", "path", "readonly"]),

@@ -33,7 +33,8 @@ static int bind_locked(struct soft_host *host, const char *name, uint32_t *devic
     if (!device)
         return error_set(error, -ENODEV,
                          "The simulated host has no device %s; plug it in with "
-                         "viommu_soft_device_add()",
+                         "viommu_soft_device_add(), or take host iommufd or type1 for a "
+                         "device of this machine",
                          name);
     if (device->object.id)
         return error_set(error, -EBUSY, "Device %s is bound already, as device %u", name,
