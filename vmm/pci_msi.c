@@ -23,12 +23,6 @@
 #define MSIX_ENTRY_SIZE    16u
 #define MSIX_VECTOR_MASKED 1u
 
-static void send_message(struct vmm_pci_function *fn, uint64_t address, uint32_t data)
-{
-    if (vmm_pci_bus_master(fn))
-        vmm_irq_send(fn->vm, fn->viommu, address, data);
-}
-
 /* ---- MSI ---- */
 
 void vmm_pci_add_msi(struct vmm_pci_function *fn, unsigned int count)
@@ -90,18 +84,22 @@ static void msi_send(struct vmm_pci_function *fn, unsigned int vector)
 {
     struct vmm_pci_message message = msi_message(fn, vector);
 
-    send_message(fn, message.address, message.data);
+    vmm_irq_send(fn->vm, fn->viommu, message.address, message.data);
 }
 
+/* Those that must wait. A function that is no bus master writes no message. */
 static uint32_t msi_masked(const struct vmm_pci_function *fn)
 {
+    if (!vmm_pci_bus_master(fn))
+        return UINT32_MAX;
     return fn->msi.mask ? vmm_pci_get32(fn->config, fn->msi.offset + fn->msi.mask) : 0;
 }
 
 static void msi_set_pending(struct vmm_pci_function *fn, uint32_t pending)
 {
     fn->msi.pending = pending;
-    vmm_pci_put32(fn->config, fn->msi.offset + fn->msi.mask + MSI_PENDING, pending);
+    if (fn->msi.mask)
+        vmm_pci_put32(fn->config, fn->msi.offset + fn->msi.mask + MSI_PENDING, pending);
 }
 
 static void msi_notify(struct vmm_pci_function *fn, unsigned int vector)
@@ -180,7 +178,7 @@ static bool msix_enabled(const struct vmm_pci_function *fn)
 
 static bool msix_masked(const struct vmm_pci_function *fn, unsigned int vector)
 {
-    return (msix_control(fn) & MSIX_FUNCTION_MASK) ||
+    return !vmm_pci_bus_master(fn) || (msix_control(fn) & MSIX_FUNCTION_MASK) ||
            (fn->msix.table[4 * vector + 3] & MSIX_VECTOR_MASKED);
 }
 
@@ -202,7 +200,7 @@ static void msix_notify(struct vmm_pci_function *fn, unsigned int vector)
     if (msix_masked(fn, vector))
         fn->msix.pba[vector / 64] |= 1ull << vector % 64;
     else
-        send_message(fn, message.address, message.data);
+        vmm_irq_send(fn->vm, fn->viommu, message.address, message.data);
 }
 
 static void msix_send_pending(struct vmm_pci_function *fn, unsigned int vector)
@@ -324,7 +322,7 @@ static struct vmm_pci_message find_message(const struct vmm_pci_function *fn, un
     } else {
         return message;
     }
-    if (masked || !vmm_pci_bus_master(fn))
+    if (masked)
         message.state = VMM_PCI_MESSAGE_MASKED;
     return message;
 }

@@ -16,6 +16,13 @@
 
 #define MSI_ENABLE 0x0001u
 
+static void set_msi(struct machine *machine, unsigned int log2_of_vectors)
+{
+    vfio_rig_set_config(machine, FAKE_MSI + 4, 4, 0xfee00000);
+    vfio_rig_set_config(machine, FAKE_MSI + 0xc, 2, 0x60);
+    vfio_rig_set_config(machine, FAKE_MSI + 2, 2, MSI_ENABLE | log2_of_vectors << 4);
+}
+
 static void vectors_go_to_kvm(void **state)
 {
     struct machine *machine = *state;
@@ -54,6 +61,42 @@ static void a_masked_vector_becomes_pending(void **state)
     vfio_rig_set_vector(machine, 2, 0x42, false);
     assert_int_equal(machine_messages(machine, 0x42), 1);
     assert_int_equal(fake.irqfds, 1);
+}
+
+/* The device sent it before; the loop comes to it when the function is no bus master any more. */
+static void what_comes_to_no_bus_master_becomes_pending(void **state)
+{
+    struct machine *machine = *state;
+
+    vfio_rig_enable_msix(machine);
+    vfio_rig_set_vector(machine, 2, 0x42, false);
+    vfio_rig_set_config(machine, COMMAND, 2, MEMORY);
+    fake_vfio_signal(VFIO_PCI_MSIX_IRQ_INDEX, 2);
+    for (int i = 0; i < 5000 && !machine_read(machine, vfio_rig_bar0(machine) + FAKE_PBA, 8); i++)
+        usleep(1000);
+    vfio_rig_set_vector(machine, 2, 0x42, true);
+    vfio_rig_set_vector(machine, 2, 0x42, false);
+    assert_int_equal(machine_read(machine, vfio_rig_bar0(machine) + FAKE_PBA, 8), 1u << 2);
+    assert_int_equal(machine_messages(machine, 0x42), 0);
+    vfio_rig_set_config(machine, COMMAND, 2, MEMORY | MASTER);
+    assert_int_equal(machine_messages(machine, 0x42), 1);
+    assert_int_equal(machine_read(machine, vfio_rig_bar0(machine) + FAKE_PBA, 8), 0);
+}
+
+/* These have no pending bits that the guest sees. */
+static void msi_of_no_bus_master_is_sent_later(void **state)
+{
+    struct machine *machine = *state;
+    uint32_t address;
+
+    set_msi(machine, 1);
+    address = vfio_rig_config(machine, FAKE_MSI + 4, 4);
+    vfio_rig_set_config(machine, COMMAND, 2, MEMORY);
+    assert_true(vmm_pci_notify(&vfio->fn, 1));
+    assert_int_equal(machine_messages(machine, 0x61), 0);
+    assert_int_equal(vfio_rig_config(machine, FAKE_MSI + 4, 4), address);
+    vfio_rig_set_config(machine, COMMAND, 2, MEMORY | MASTER);
+    assert_int_equal(machine_messages(machine, 0x61), 1);
 }
 
 /* As after a vIOMMU posts, or blocks, what comes: each message must pass by. */
@@ -262,6 +305,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(vectors_go_to_kvm),
         TEST(a_masked_vector_becomes_pending),
+        TEST(what_comes_to_no_bus_master_becomes_pending),
+        TEST(msi_of_no_bus_master_is_sent_later),
         TEST(a_vector_that_must_be_seen_goes_by_the_loop),
         TEST(what_kvm_refuses_goes_by_the_loop),
         TEST(a_route_that_is_refused_later_ends_at_the_loop),
