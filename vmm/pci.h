@@ -172,7 +172,8 @@ struct vmm_pci_function {
     int intx_served;   /* an eventfd, see vmm_pci_intx_until_served(); 0: none */
     bool intx_driven;
     bool registered;
-    bool unplugged; /* for good: reads as all ones, and is no bus master */
+    bool unplugged;   /* for good: reads as all ones, and is no bus master */
+    const char *lost; /* why it cannot be used any more; NULL: it can. Under vm->plug_lock */
 };
 
 /*

@@ -226,7 +226,8 @@ static void enable_function(struct vmm_pci_function *fn)
     vmm_pci_bars_update(fn);
 }
 
-int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
+/* Under vm->plug_lock. */
+static int add_to_machine(struct vmm_pci_function *fn, struct viommu_error *err)
 {
     struct vmm_pci_host *pci = fn->vm->pci;
     int ret;
@@ -243,6 +244,21 @@ int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
     enable_function(fn);
     pthread_mutex_unlock(&pci->lock);
     return 0;
+}
+
+int vmm_pci_register(struct vmm_pci_function *fn, struct viommu_error *err)
+{
+    struct vmm *vm = fn->vm;
+    const char *lost;
+    int ret;
+
+    pthread_mutex_lock(&vm->plug_lock);
+    ret = add_to_machine(fn, err);
+    lost = fn->lost;
+    pthread_mutex_unlock(&vm->plug_lock);
+    if (!ret && lost)
+        vmm_pci_lose(fn, lost);
+    return ret;
 }
 
 int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err)

@@ -56,9 +56,17 @@ void vmm_pci_host_destroy(struct vmm *vm);
  * Take a function out of the machine by surprise, while the guest may be using it: configuration
  * space and BARs read as all ones from now on, also after a reset, DMA and interrupts have ended
  * when this returns, and an assigned device is the host's again. Errors, after which nothing has
- * changed: -ENOENT there is no such function, -EBUSY it is none that can be unplugged. Any thread.
+ * changed: -ENOENT there is no such function, -EBUSY it is none that can be unplugged. Any thread,
+ * without locks.
  */
 int vmm_pci_unplug(struct vmm *vm, unsigned int segment, unsigned int devfn,
                    struct viommu_error *err);
+
+/*
+ * The same for one that can be unplugged, with a warning: it cannot be used any more, for the
+ * reason that follows its name in a sentence, a string that outlives it. One that is not registered
+ * yet is unplugged as soon as it is.
+ */
+void vmm_pci_lose(struct vmm_pci_function *fn, const char *why);
 
 #endif

@@ -3,6 +3,7 @@
 #include "pci_host.h"
 #include "pci_internal.h"
 #include <errno.h>
+#include <stdio.h>
 
 static struct vmm_pci_function *find(const struct vmm *vm, unsigned int segment, unsigned int devfn)
 {
@@ -29,6 +30,16 @@ static void disappear(struct vmm_pci_function *fn)
     pthread_mutex_unlock(&pci->lock);
 }
 
+/* Under vm->plug_lock. */
+static void take_out(struct vmm_pci_function *fn)
+{
+    disappear(fn);
+    vmm_pci_power_on(fn); /* no address, no interrupts, and its DMA has ended */
+    fn->ops->unplug(fn);
+    viommu_pci_device_remove(fn->viommu);
+    fn->viommu = NULL;
+}
+
 static int unplug(struct vmm *vm, unsigned int segment, unsigned int devfn,
                   struct viommu_error *err)
 {
@@ -41,11 +52,7 @@ static int unplug(struct vmm *vm, unsigned int segment, unsigned int devfn,
         return vmm_fail(err, EBUSY,
                         "the function %04x:00:%02x.%u (%s) cannot be unplugged; edu and vfio can",
                         segment, devfn >> 3, devfn & 7, fn->id.name);
-    disappear(fn);
-    vmm_pci_power_on(fn); /* no address, no interrupts, and its DMA has ended */
-    fn->ops->unplug(fn);
-    viommu_pci_device_remove(fn->viommu);
-    fn->viommu = NULL;
+    take_out(fn);
     return 0;
 }
 
@@ -58,4 +65,18 @@ int vmm_pci_unplug(struct vmm *vm, unsigned int segment, unsigned int devfn,
     ret = unplug(vm, segment, devfn, err);
     pthread_mutex_unlock(&vm->plug_lock);
     return ret;
+}
+
+/* Of registering and this, the one that has the lock later sees what the other did. */
+void vmm_pci_lose(struct vmm_pci_function *fn, const char *why)
+{
+    struct vmm *vm = fn->vm;
+
+    pthread_mutex_lock(&vm->plug_lock);
+    fn->lost = why;
+    if (fn->registered && !fn->unplugged) {
+        fprintf(stderr, "viommu: warning: %s %s, and is unplugged\n", fn->id.name, why);
+        take_out(fn);
+    }
+    pthread_mutex_unlock(&vm->plug_lock);
 }

@@ -17,14 +17,6 @@ static void vfio_bus_master(struct vmm_pci_function *fn, bool enabled)
     vmm_vfio_set_command(vmm_vfio_of(fn), enabled);
 }
 
-void vmm_vfio_lost(struct vmm_vfio *vfio, const char *why)
-{
-    const struct vmm_pci_function *fn = &vfio->fn;
-
-    fprintf(stderr, "viommu: warning: %s %s, and is unplugged\n", vfio->name, why);
-    vmm_pci_unplug(fn->vm, fn->id.segment, fn->devfn, NULL);
-}
-
 /* ---- From a descriptor to a function, and back */
 
 static int read_info(struct vmm_vfio *vfio, struct viommu_error *err)
@@ -52,8 +44,6 @@ int vmm_vfio_open(struct vmm_vfio *vfio, int fd, struct viommu_error *err)
                         strerror(errno));
     pthread_rwlock_init(&vfio->access, NULL);
     irqs->intx_event = irqs->intx_unmask = -1;
-    for (unsigned int i = 0; i < VMM_VFIO_SIGNALS; i++)
-        vfio->signals[i].event = -1;
     pthread_mutex_init(&irqs->lock, NULL);
     pthread_mutex_init(&vfio->rom.lock, NULL);
     ret = read_info(vfio, err);
@@ -102,8 +92,10 @@ void vmm_vfio_close(struct vmm_vfio *vfio)
 /* While the function is known to the library. */
 static void detach(struct vmm_vfio *vfio)
 {
-    if (vfio->attachment)
-        viommu_assign_detach(vfio->attachment);
+    if (!vfio->attachment)
+        return;
+    vmm_pci_loss_ignore(vfio->attachment);
+    viommu_assign_detach(vfio->attachment);
     vfio->attachment = NULL;
 }
 
@@ -116,12 +108,14 @@ static void vfio_stop(struct vmm_pci_function *fn)
     vmm_vfio_irqs_destroy(vfio);
 }
 
-/* A vCPU may be in the middle of an access; the descriptor must not be closed under it. */
+/*
+ * A vCPU may be in the middle of an access; the descriptor must not be closed under it. What could
+ * tell of a loss stays until the end: vm->loop may be about to unplug it, too, and wait for us.
+ */
 static void vfio_unplug(struct vmm_pci_function *fn)
 {
     struct vmm_vfio *vfio = vmm_vfio_of(fn);
 
-    vmm_vfio_signals_destroy(vfio);
     vmm_vfio_irqs_destroy(vfio);
     close_descriptor(vfio);
     vmm_vfio_bars_destroy(vfio);

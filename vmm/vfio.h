@@ -15,6 +15,7 @@
 #include "irq.h"
 #include "loop.h"
 #include "pci.h"
+#include "pci_loss.h"
 #include <linux/vfio.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -95,13 +96,6 @@ enum vmm_vfio_signal_kind {
     VMM_VFIO_SIGNALS
 };
 
-struct vmm_vfio_signal {
-    struct vmm_vfio *vfio;
-    enum vmm_vfio_signal_kind kind;
-    int event; /* eventfd, -1: none */
-    struct vmm_watch *watch;
-};
-
 struct vmm_vfio_area {
     void *host;
     uint64_t size;
@@ -133,7 +127,7 @@ struct vmm_vfio {
     unsigned int area_count;
     struct vmm_vfio_rom rom;
     struct vmm_vfio_irqs irqs;
-    struct vmm_vfio_signal signals[VMM_VFIO_SIGNALS];
+    struct vmm_pci_loss signals[VMM_VFIO_SIGNALS];
 };
 
 static inline struct vmm_vfio *vmm_vfio_of(struct vmm_pci_function *fn)
@@ -155,10 +149,6 @@ extern const struct vmm_pci_ops vmm_vfio_ops;
 void vmm_vfio_complain(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint, int error);
 void vmm_vfio_complain_of(struct vmm_vfio *vfio, enum vmm_vfio_complaint complaint,
                           const char *reason);
-
-/* It cannot be used any more, for the reason that follows its name in a sentence. vm->loop's
- * thread. */
-void vmm_vfio_lost(struct vmm_vfio *vfio, const char *why);
 
 /* Bytes of a region; false when not all of them were moved, or the device is gone. Any thread. */
 bool vmm_vfio_region_read(struct vmm_vfio *vfio, unsigned int region, uint64_t offset, void *buffer,
@@ -206,7 +196,7 @@ void vmm_vfio_irqs_destroy(struct vmm_vfio *vfio);
 void vmm_vfio_irqs_disable(struct vmm_vfio *vfio);
 void vmm_vfio_messages_changed(struct vmm_pci_function *fn, unsigned int first, unsigned int count);
 
-/* vfio_signals.c: from now on, and no more. */
+/* vfio_signals.c: from now on, and no more: see vmm_pci_loss_destroy(). */
 int vmm_vfio_signals_create(struct vmm_vfio *vfio, struct viommu_error *err);
 void vmm_vfio_signals_destroy(struct vmm_vfio *vfio);
 

@@ -126,7 +126,8 @@ struct vmm {
     struct vmm_bus mmio;
     struct vmm_loop *loop;
     struct vmm_routes *routes;
-    pthread_mutex_t plug_lock; /* held while a function is unplugged, and while all is reset */
+    /* Held while a function is registered or unplugged, and while all is reset. */
+    pthread_mutex_t plug_lock;
     pthread_mutex_t irq_listeners_lock; /* held while they are called */
     struct vmm_irq_listener *irq_listeners;
     struct vmm_ioapic *ioapic;

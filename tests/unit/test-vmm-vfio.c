@@ -3,11 +3,13 @@
  * A VFIO device of the VMM, on a kernel that the test plays: what the guest sees, and what the host
  * is asked. Interrupts are in test-vmm-vfio-irq.c.
  */
+#include "complaints.h"
 #include "pci_host.h"
 #include "pci_internal.h"
 #include "routes.h"
 #include "vfio-rig.h"
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -305,6 +307,42 @@ static int refuse_unmap(void *opaque, enum viommu_host_call call)
     return call == VIOMMU_HOST_CALL_IOAS_UNMAP ? -EIO : 0;
 }
 
+static const struct viommu_memory_range *lost_range;
+
+static void lose(struct machine *machine)
+{
+    assert_int_equal(viommu_memory_add(machine->vm.memory, lost_range, NULL), 0);
+    viommu_host_set_observer(machine->vm.host, refuse_unmap, NULL);
+    assert_int_equal(viommu_memory_remove(machine->vm.memory, lost_range->gpa, NULL), 0);
+}
+
+static void wait_until_taken(int event)
+{
+    struct pollfd fd = {.fd = event, .events = POLLIN};
+
+    for (int i = 0; i < 5000 && poll(&fd, 1, 0); i++)
+        usleep(1000);
+    assert_int_equal(poll(&fd, 1, 0), 0);
+}
+
+/* The loop finds that it is no function yet before it becomes one. */
+static void signal_and_wait(struct machine *machine)
+{
+    fake_vfio_signal(VFIO_PCI_REQ_IRQ_INDEX, 0);
+    wait_until_taken(vfio->signals[VMM_VFIO_REQUEST].event);
+    for (int i = 0; i < 5000; i++) {
+        const char *lost;
+
+        pthread_mutex_lock(&machine->vm.plug_lock);
+        lost = vfio->fn.lost;
+        pthread_mutex_unlock(&machine->vm.plug_lock);
+        if (lost)
+            return;
+        usleep(1000);
+    }
+    fail_msg("nobody noted the loss");
+}
+
 /* The library closes its descriptor, which blocks the device when ours is closed, too. */
 static void a_device_that_the_host_cannot_detach_is_unplugged(void **state)
 {
@@ -316,9 +354,71 @@ static void a_device_that_the_host_cannot_detach_is_unplugged(void **state)
     machine = attached_machine("vtd");
     range.host = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(range.host != MAP_FAILED);
-    assert_int_equal(viommu_memory_add(machine->vm.memory, &range, NULL), 0);
-    viommu_host_set_observer(machine->vm.host, refuse_unmap, NULL);
-    assert_int_equal(viommu_memory_remove(machine->vm.memory, range.gpa, NULL), 0);
+    lost_range = &range;
+    lose(machine);
+    wait_until_unplugged(machine);
+    viommu_host_set_observer(machine->vm.host, NULL, NULL);
+    is_gone(machine);
+    munmap(range.host, range.size);
+    attached_machine_destroy(machine);
+}
+
+/* The host wants it back while another thread is in the middle of unplugging it: none waits for
+ * the other for good, and it is unplugged once. */
+static void two_may_unplug_a_device(void **state)
+{
+    struct machine *machine = *state;
+    struct vmm_pci_function *fn = &vfio->fn;
+
+    complaints_listen();
+    pthread_mutex_lock(&machine->vm.plug_lock);
+    fake_vfio_signal(VFIO_PCI_REQ_IRQ_INDEX, 0);
+    wait_until_taken(vfio->signals[VMM_VFIO_REQUEST].event);
+    pthread_mutex_lock(&machine->vm.pci->lock);
+    fn->unplugged = true;
+    pthread_mutex_unlock(&machine->vm.pci->lock);
+    vmm_pci_power_on(fn);
+    fn->ops->unplug(fn);
+    pthread_mutex_unlock(&machine->vm.plug_lock);
+    vmm_loop_stop(machine->vm.loop); /* not before it has looked */
+    assert_string_equal(complaints_heard(), "");
+    is_gone(machine);
+}
+
+/* Between its attachment, or its first signal, and the moment from which the guest sees it. */
+static void a_device_that_is_lost_early_is_unplugged(void **state)
+{
+    struct machine *machine = vfio_rig_bare_machine();
+    struct viommu_error error;
+
+    (void)state;
+    fake_vfio_reset();
+    complaints_listen();
+    before_registering = signal_and_wait;
+    if (vfio_rig_try_device(machine, &error))
+        fail_msg("%s", error.message);
+    before_registering = NULL;
+    assert_string_equal(complaints_heard(), "viommu: warning: vfio test is wanted back by the "
+                                            "host, and is unplugged\n");
+    assert_true(vmm_pci_is_unplugged(&vfio->fn));
+    is_gone(machine);
+    vfio_rig_bare_machine_destroy(machine);
+}
+
+/* Its handler comes later than the loss. */
+static void a_device_that_is_lost_before_it_is_open_is_unplugged(void **state)
+{
+    struct viommu_memory_range range = {.gpa = 0x80000000, .size = 0x200000};
+    struct machine *machine;
+
+    (void)state;
+    fake_vfio_reset();
+    range.host = mmap(NULL, range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(range.host != MAP_FAILED);
+    lost_range = &range;
+    after_attaching = lose;
+    machine = attached_machine("vtd");
+    after_attaching = NULL;
     wait_until_unplugged(machine);
     viommu_host_set_observer(machine->vm.host, NULL, NULL);
     is_gone(machine);
@@ -463,6 +563,9 @@ int main(void)
         TEST(the_machines_reset_reaches_the_device),
         TEST(a_device_that_the_host_wants_back_is_unplugged),
         cmocka_unit_test(a_device_that_the_host_cannot_detach_is_unplugged),
+        TEST(two_may_unplug_a_device),
+        cmocka_unit_test(a_device_that_is_lost_early_is_unplugged),
+        cmocka_unit_test(a_device_that_is_lost_before_it_is_open_is_unplugged),
         TEST(vcpus_may_be_at_a_device_that_is_unplugged),
         cmocka_unit_test(what_is_no_device_is_refused),
         cmocka_unit_test(every_call_may_fail),

@@ -76,6 +76,8 @@ int __wrap_vmm_host_group_descriptor(struct vmm *vm, uint32_t group, struct viom
 struct vmm_vfio *vfio;
 const char *host_device;
 bool hide_rom;
+void (*after_attaching)(struct machine *machine);
+void (*before_registering)(struct machine *machine);
 
 static int attach(struct machine *machine, struct viommu_error *error)
 {
@@ -107,7 +109,11 @@ int vfio_rig_try_device_in(struct machine *machine, unsigned int slot, struct vi
     assert_int_equal(attach(machine, error), 0);
     snprintf(address, sizeof(address), "01:%02x.0", slot - SLOT);
     vmm_vfio_locate(vfio, address, slot);
+    if (after_attaching)
+        after_attaching(machine);
     ret = vmm_vfio_open(vfio, FAKE_FD, error);
+    if (!ret && before_registering)
+        before_registering(machine);
     if (!ret)
         ret = vmm_pci_register(&vfio->fn, error);
     if (!ret) {

@@ -31,6 +31,9 @@ extern struct vmm_vfio *vfio;
 /* Of the simulated host, that it is attached as; NULL: it is not. */
 extern const char *host_device;
 extern bool hide_rom;
+/* Called while it is built, unless NULL. */
+extern void (*after_attaching)(struct machine *machine);
+extern void (*before_registering)(struct machine *machine);
 
 /* A machine without the device, and its end, when nothing may be left of that. */
 struct machine *vfio_rig_bare_machine(void);
