@@ -4,6 +4,7 @@
 #include "vmm.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <viommu/assign.h>
 #include <viommu/soft.h>
 
@@ -81,6 +82,17 @@ static const struct vmm_dma assigned_dma = {
     .forget_page_requests = assigned_forget_page_requests,
 };
 
+static int watch(struct vmm_assigned *assigned, struct viommu_error *err)
+{
+    int ret = vmm_pci_loss_create(&assigned->loss, assigned->fn, VMM_PCI_LOSS_BY_HOST);
+
+    if (ret)
+        return vmm_fail(err, -ret, "%s: nothing can wait for its loss: %s", assigned->fn->id.name,
+                        strerror(-ret));
+    vmm_pci_loss_listen(&assigned->loss, assigned->attachment);
+    return 0;
+}
+
 int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *fn,
                         struct viommu_error *err)
 {
@@ -106,6 +118,8 @@ int vmm_assigned_attach(struct vmm_assigned *assigned, struct vmm_pci_function *
     if (ret)
         return ret;
     ret = viommu_assign_attach(vm->assign, fn->viommu, name, &assigned->attachment, err);
+    if (!ret)
+        ret = watch(assigned, err);
     if (ret)
         vmm_assigned_detach(assigned);
     return ret;
@@ -119,8 +133,10 @@ static void remove_device(struct vmm_assigned *assigned)
 
 static void detach(struct vmm_assigned *assigned)
 {
-    if (assigned->attachment)
-        viommu_assign_detach(assigned->attachment);
+    if (!assigned->attachment)
+        return;
+    vmm_pci_loss_ignore(assigned->attachment);
+    viommu_assign_detach(assigned->attachment);
     assigned->attachment = NULL;
 }
 
@@ -128,6 +144,7 @@ void vmm_assigned_detach(struct vmm_assigned *assigned)
 {
     detach(assigned);
     remove_device(assigned);
+    vmm_pci_loss_destroy(&assigned->loss);
 }
 
 void vmm_assigned_lose(struct vmm_assigned *assigned)

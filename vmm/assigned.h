@@ -7,6 +7,7 @@
 #define VMM_ASSIGNED_H
 
 #include "dma.h"
+#include "pci_loss.h"
 #include <viommu/error.h>
 
 struct viommu_assigned_device;
@@ -19,11 +20,13 @@ struct vmm_assigned {
     unsigned int iommu; /* of the host, that the device is behind; set before it is attached */
     struct viommu_soft_device *device;
     struct viommu_assigned_device *attachment;
+    struct vmm_pci_loss loss; /* the host could not detach it */
 };
 
 /*
  * Plug a device into the machine's simulated host and attach it as the guest's function `fn`,
- * which has been initialized. The sentence of a refusal is the library's, with every mismatch.
+ * which has been initialized and can be unplugged, which it is when the host loses the device.
+ * The sentence of a refusal is the library's, with every mismatch.
  * -EINVAL: the machine has no host, one that is not simulated, or without this IOMMU. Undo with
  * vmm_assigned_detach(), which also takes a structure of zeros.
  */

@@ -10,6 +10,8 @@ struct viommu_assigned_device;
 struct vmm_pci_function;
 struct vmm_watch;
 
+#define VMM_PCI_LOSS_BY_HOST "could not be detached by the host"
+
 /* All zero: there is none. */
 struct vmm_pci_loss {
     struct vmm_pci_function *fn; /* NULL: none */

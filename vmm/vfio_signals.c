@@ -13,7 +13,7 @@ static const struct {
 } kinds[VMM_VFIO_SIGNALS] = {
     [VMM_VFIO_ERROR] = {"had an uncorrectable error", true, VFIO_PCI_ERR_IRQ_INDEX},
     [VMM_VFIO_REQUEST] = {"is wanted back by the host", true, VFIO_PCI_REQ_IRQ_INDEX},
-    [VMM_VFIO_LOSS] = {"could not be detached by the host", false, 0},
+    [VMM_VFIO_LOSS] = {VMM_PCI_LOSS_BY_HOST, false, 0},
 };
 
 static int watch(struct vmm_vfio *vfio, enum vmm_vfio_signal_kind kind)

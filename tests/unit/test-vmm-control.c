@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <viommu/host.h>
+#include <viommu/memory.h>
 #include <viommu/soft.h>
 
 #include <cmocka.h>
@@ -250,6 +252,35 @@ static void test_unplug_and_reset(void **state)
     machine_destroy(machine);
 }
 
+static int refuse_unmap(void *opaque, enum viommu_host_call call)
+{
+    (void)opaque;
+    return call == VIOMMU_HOST_CALL_IOAS_UNMAP ? -EIO : 0;
+}
+
+/* The host cannot take back memory that the device reaches, and so the device goes. */
+static void test_lost_by_the_host(void **state)
+{
+    static uint8_t memory[0x200000] __attribute__((aligned(0x200000)));
+    struct viommu_memory_range range = {.gpa = 0x80000000, .size = sizeof(memory), .host = memory};
+    struct machine *machine = create();
+    uint64_t bar = bar_of(machine, ASSIGNED);
+
+    (void)state;
+    assert_int_equal(viommu_memory_add(machine->vm.memory, &range, NULL), 0);
+    viommu_host_set_observer(machine->vm.host, refuse_unmap, NULL);
+    assert_int_equal(viommu_memory_remove(machine->vm.memory, range.gpa, NULL), 0);
+    for (int i = 0; i < 5000 && machine_config_read(machine, ASSIGNED, 0, 4) != UINT32_MAX; i++)
+        usleep(1000);
+    pthread_mutex_lock(&machine->vm.plug_lock); /* until it is over */
+    pthread_mutex_unlock(&machine->vm.plug_lock);
+    viommu_host_set_observer(machine->vm.host, NULL, NULL);
+    is_gone(machine, bar, ASSIGNED);
+    assert_int_equal(bound_devices(machine), 0);
+    assert_true(arrives(machine, bar_of(machine, EMULATED), EMULATED));
+    machine_destroy(machine);
+}
+
 /* ---- The socket */
 
 struct socket_fixture {
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_unplug_emulated),
         cmocka_unit_test(test_unplug_assigned),
         cmocka_unit_test(test_unplug_and_reset),
+        cmocka_unit_test(test_lost_by_the_host),
         WITH_SOCKET(test_lines),
         WITH_SOCKET(test_long_line),
         WITH_SOCKET(test_many_users),
