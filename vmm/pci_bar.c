@@ -259,13 +259,33 @@ void vmm_pci_bars_remove(struct vmm_pci_function *fn)
         bar_unmap(&fn->bars[i]);
 }
 
-/* Fails silently where something else is: of two BARs at one place the first one is decoded. */
+/*
+ * Whether a BAR there can be seen by vCPUs at all, and by nothing else: RAM and the ROM win, so do
+ * local APICs, of which messages go there, too, and a processor has so many address lines.
+ */
+static bool bar_fits(const struct vmm_pci_bar *bar)
+{
+    const struct vmm *vm = bar->fn->vm;
+    uint64_t end = bar->address + bar->size;
+
+    if (bar->type == VMM_PCI_BAR_IO)
+        return end <= VMM_PCI_IO_END;
+    if (bar->address < VMM_HIGH_RAM_BASE)
+        return bar->address >= vm->ram.low_size && end <= VMM_IOAPIC_BASE;
+    return bar->address >= VMM_HIGH_RAM_BASE + (vm->ram.size - vm->ram.low_size) &&
+           end > bar->address && end <= UINT64_C(1) << vm->physical_bits;
+}
+
+/*
+ * Fails silently where something else is, or where none can be: of two BARs at one place the first
+ * one is decoded.
+ */
 static void bar_map(struct vmm_pci_bar *bar)
 {
     if (bar->mapped || bar->type == VMM_PCI_BAR_NONE || !bar_enabled(bar))
         return;
     bar->address = bar_address(bar);
-    if (bar->type == VMM_PCI_BAR_IO && bar->address + bar->size > VMM_PCI_IO_END)
+    if (!bar_fits(bar))
         return;
     bar->mapped = !vmm_bus_add(bar_bus(bar), bar->address, bar->size, &bar_ops, bar);
     if (bar->mapped)

@@ -18,7 +18,9 @@
 /* A physical address has 40 bits here: segment n has the n-th quarter. */
 #define QUARTER ((1024 * GIB - BASE) / 4 & ~(GIB - 1))
 
-#define BAR2 0x18u
+#define COMMAND 0x04u
+#define MEMORY  0x02u
+#define BAR2    0x18u
 
 static uint64_t bar_read(struct vmm_pci_function *fn, unsigned int bar, uint64_t offset,
                          unsigned int size)
@@ -220,6 +222,15 @@ static bool is_at(struct machine *machine, uint64_t address)
     return machine_read(machine, address + 0x10, 4) == 0x2000010;
 }
 
+/* As Linux does it: without decoding meanwhile. */
+static void move(struct machine *machine, int devfn, uint64_t address)
+{
+    set(machine, devfn, COMMAND, 0);
+    set(machine, devfn, BAR2, (uint32_t)address);
+    set(machine, devfn, BAR2 + 4, (uint32_t)(address >> 32));
+    set(machine, devfn, COMMAND, MEMORY);
+}
+
 static void a_size_has_two_halves(void **state)
 {
     struct machine *machine = *state;
@@ -285,15 +296,103 @@ static void a_place_that_is_taken_is_not_decoded(void **state)
     assert_true(is_at(machine, BASE));
 }
 
+/* Of each the last page before it, or the first one behind it, can be had. */
+static void nothing_lies_over_ram_or_apics_or_beyond_the_processor(void **state)
+{
+    static const struct {
+        uint64_t address;
+        bool decoded;
+    } places[] = {
+        {0, false}, /* RAM: all of it, the end, behind that */
+        {0xa0000, false},
+        {MACHINE_RAM - 0x1000, false},
+        {MACHINE_RAM, true},
+        {VMM_IOAPIC_BASE - 0x1000, true},
+        {VMM_IOAPIC_BASE + 0x100000, false},
+        {0xfed00000, false}, /* where HPETs are */
+        {VMM_LAPIC_BASE, false},
+        {VMM_LAPIC_BASE + 0xff000, false},
+        {0xfffbd000, false},
+        {VMM_HIGH_RAM_BASE - 0x1000, false},
+        {VMM_HIGH_RAM_BASE, false}, /* the same above 4 GiB */
+        {VMM_HIGH_RAM_BASE + GIB - 0x1000, false},
+        {VMM_HIGH_RAM_BASE + GIB, true},
+        {1024 * GIB - 0x1000, true}, /* 40 bits */
+        {1024 * GIB, false},
+        {UINT64_MAX - 0xfff, false},
+    };
+    struct machine *machine = *state;
+    struct viommu_error error;
+    int devfn = add(machine, 0, VMM_PCI_BAR_MEM64, true, 0x1000, &error);
+    uint64_t home = bar_of(machine, 0, devfn)->address;
+
+    machine->vm.ram.size += GIB;
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        move(machine, devfn, places[i].address);
+        assert_int_equal(is_at(machine, places[i].address), places[i].decoded);
+        assert_int_equal(bar_of(machine, 0, devfn)->mapped, places[i].decoded);
+        move(machine, devfn, home + GIB);
+        assert_true(is_at(machine, home + GIB));
+    }
+    machine->vm.ram.size -= GIB;
+}
+
+/* One that begins in RAM and ends behind it, and one that reaches into the IOAPIC. */
+static void a_part_over_something_is_enough(void **state)
+{
+    struct machine *machine = *state;
+    struct viommu_error error;
+    int devfn = add(machine, 0, VMM_PCI_BAR_MEM64, true, 2 * MACHINE_RAM, &error);
+    uint64_t home = bar_of(machine, 0, devfn)->address;
+
+    move(machine, devfn, 0);
+    assert_false(is_at(machine, MACHINE_RAM));
+    move(machine, devfn, 0xfe000000);
+    assert_false(is_at(machine, 0xfe000000));
+    move(machine, devfn, home);
+    assert_true(is_at(machine, home));
+}
+
+/* Of two devices, in part: who was there first has all of it, and the other has its own when that
+ * leaves. */
+static void the_first_of_two_is_decoded(void **state)
+{
+    struct machine *machine = *state;
+    struct viommu_error error;
+    int small = add(machine, 0, VMM_PCI_BAR_MEM64, true, MIB, &error);
+    int large = add(machine, 0, VMM_PCI_BAR_MEM64, true, 4 * MIB, &error);
+
+    move(machine, small, 32 * GIB + 2 * MIB);
+    move(machine, large, 32 * GIB);
+    assert_false(is_at(machine, 32 * GIB));
+    assert_true(is_at(machine, 32 * GIB + 2 * MIB));
+    set(machine, small, COMMAND, 0);
+    assert_true(is_at(machine, 32 * GIB));
+    assert_false(is_at(machine, 32 * GIB + 2 * MIB));
+    set(machine, small, COMMAND, MEMORY);
+    assert_false(bar_of(machine, 0, small)->mapped);
+    move(machine, small, 32 * GIB + 4 * MIB);
+    assert_true(is_at(machine, 32 * GIB + 4 * MIB));
+    assert_true(is_at(machine, 32 * GIB));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(prefetchable_ones_lie_above_4_gib), TEST(what_has_no_room_below_lies_above),
-        TEST(what_has_no_room_above_lies_below), TEST(ram_is_not_in_the_way),
-        TEST(segments_have_a_quarter_each),      TEST(what_fits_nowhere_is_refused),
-        TEST(a_reset_gives_the_same_places),     TEST(a_size_has_two_halves),
-        TEST(halves_are_written_in_any_order),   TEST(a_place_that_is_taken_is_not_decoded),
+        TEST(prefetchable_ones_lie_above_4_gib),
+        TEST(what_has_no_room_below_lies_above),
+        TEST(what_has_no_room_above_lies_below),
+        TEST(ram_is_not_in_the_way),
+        TEST(segments_have_a_quarter_each),
+        TEST(what_fits_nowhere_is_refused),
+        TEST(a_reset_gives_the_same_places),
+        TEST(a_size_has_two_halves),
+        TEST(halves_are_written_in_any_order),
+        TEST(a_place_that_is_taken_is_not_decoded),
+        TEST(nothing_lies_over_ram_or_apics_or_beyond_the_processor),
+        TEST(a_part_over_something_is_enough),
+        TEST(the_first_of_two_is_decoded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

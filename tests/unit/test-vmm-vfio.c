@@ -205,6 +205,24 @@ static void pages_without_msix_are_mapped(void **state)
     assert_int_equal(kvm.lowest, 0xd0000000);
 }
 
+static void nothing_is_mapped_over_ram(void **state)
+{
+    static const uint64_t places[] = {0, 0x100000, VMM_LAPIC_BASE, UINT64_C(1) << 40};
+    struct machine *machine = *state;
+    uint64_t home = vfio_rig_bar0(machine);
+
+    kvm.lowest = 0;
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        vfio_rig_set_config(machine, 0x10, 4, (uint32_t)places[i]);
+        vfio_rig_set_config(machine, 0x14, 4, (uint32_t)(places[i] >> 32));
+        assert_int_equal(kvm.slots, 0);
+    }
+    vfio_rig_set_config(machine, 0x10, 4, (uint32_t)home);
+    vfio_rig_set_config(machine, 0x14, 4, (uint32_t)(home >> 32));
+    assert_int_equal(kvm.slots, 3);
+    assert_int_equal(machine_read(machine, home + 0x2f00, 4), 0);
+}
+
 static void what_is_not_mapped_is_read_and_written(void **state)
 {
     struct machine *machine = *state;
@@ -557,6 +575,7 @@ int main(void)
         TEST(vendor_registers_are_the_devices),
         TEST(bus_mastering_follows_the_guest_and_decoding_stays),
         TEST(pages_without_msix_are_mapped),
+        TEST(nothing_is_mapped_over_ram),
         TEST(what_is_not_mapped_is_read_and_written),
         cmocka_unit_test(a_list_of_areas_is_kept_to),
         TEST(a_function_level_reset_reaches_the_device),
