@@ -271,6 +271,8 @@ int vmm_pci_start(struct vmm_pci_function *fn, struct viommu_error *err)
     pthread_mutex_lock(&pci->lock);
     enable_function(fn);
     pthread_mutex_unlock(&pci->lock);
+    if (fn->ops->bus_master)
+        fn->ops->bus_master(fn, true);
     return 0;
 }
 

@@ -284,8 +284,10 @@ static void the_machines_reset_reaches_the_device(void **state)
     vmm_pci_host_reset(&machine->vm);
     assert_int_equal(fake.resets, before + 1);
     assert_int_equal(kvm.slots, 0);
+    assert_int_equal(fake.config[COMMAND] & (MEMORY | MASTER), MEMORY);
     assert_int_equal(vmm_pci_host_start(&machine->vm, &error), 0);
     assert_int_equal(kvm.slots, 3);
+    assert_int_equal(fake.config[COMMAND] & (MEMORY | MASTER), MEMORY | MASTER);
 }
 
 static void is_gone(struct machine *machine)
