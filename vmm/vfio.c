@@ -12,11 +12,6 @@
 #include <string.h>
 #include <viommu/assign.h>
 
-static void vfio_bus_master(struct vmm_pci_function *fn, bool enabled)
-{
-    vmm_vfio_set_command(vmm_vfio_of(fn), enabled);
-}
-
 /* ---- From a descriptor to a function, and back */
 
 static int read_info(struct vmm_vfio *vfio, struct viommu_error *err)
@@ -137,7 +132,7 @@ const struct vmm_pci_ops vmm_vfio_ops = {
     .config_read = vmm_vfio_config_read,
     .config_write = vmm_vfio_config_write,
     .reset = vmm_vfio_reset,
-    .bus_master = vfio_bus_master,
+    .bus_master = vmm_vfio_bus_master,
     .messages_changed = vmm_vfio_messages_changed,
     .unplug = vfio_unplug,
     .stop = vfio_stop,
@@ -274,7 +269,7 @@ static int build_function(struct vmm_vfio *vfio, struct vmm *vm, const struct vf
         ret = vmm_pci_register(&vfio->fn, err);
     if (!ret) {
         vmm_vfio_messages_changed(&vfio->fn, 0, 0);
-        vmm_vfio_set_command(vfio, vmm_pci_bus_master(&vfio->fn));
+        vmm_vfio_bus_master(&vfio->fn, true);
         return 0;
     }
     if (vfio->fd >= 0)

@@ -188,6 +188,8 @@ void vmm_vfio_locate(struct vmm_vfio *vfio, const char *device, uint32_t id);
 void vmm_vfio_first_reset(struct vmm_vfio *vfio);
 void vmm_vfio_later_resets(struct vmm *vm);
 void vmm_vfio_reset(struct vmm_pci_function *fn);
+/* The device follows what the guest's command register says by now. Takes vm->bus_reset_lock. */
+void vmm_vfio_bus_master(struct vmm_pci_function *fn, bool enabled);
 
 /* vfio_irq.c. */
 int vmm_vfio_irqs_create(struct vmm_vfio *vfio, struct viommu_error *err);

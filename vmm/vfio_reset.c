@@ -101,7 +101,11 @@ static bool is_affected(const struct vmm_vfio *vfio, const struct vfio_pci_hot_r
     return false;
 }
 
-/* A guest that has one of its devices reset, or loses it, goes on with the others. */
+/*
+ * A guest that has one of its devices reset, or loses it, goes on with the others. One that it
+ * switches bus mastering on for meanwhile waits in vmm_vfio_bus_master(), and begins afterwards;
+ * who it is does not change, and one that leaves is no bus master any more.
+ */
 static int check_idle(const struct vmm_vfio *vfio, const struct vfio_pci_hot_reset_info *info,
                       struct viommu_error *why)
 {
@@ -181,6 +185,16 @@ static int hot_reset(struct vmm_vfio *vfio, bool at_work, struct viommu_error *w
     return ret;
 }
 
+void vmm_vfio_bus_master(struct vmm_pci_function *fn, bool enabled)
+{
+    struct vmm *vm = fn->vm;
+
+    (void)enabled; /* another vCPU may have been faster */
+    pthread_mutex_lock(&vm->bus_reset_lock);
+    vmm_vfio_set_command(vmm_vfio_of(fn), vmm_pci_bus_master(fn));
+    pthread_mutex_unlock(&vm->bus_reset_lock);
+}
+
 static int own_reset(struct vmm_vfio *vfio, struct viommu_error *why)
 {
     if (!vfio->kernel->ioctl(vfio->fd, VFIO_DEVICE_RESET, NULL))
@@ -191,12 +205,17 @@ static int own_reset(struct vmm_vfio *vfio, struct viommu_error *why)
 /* What is gone needs none. `at_work`: the guest is, with its other devices. */
 static int reset_device(struct vmm_vfio *vfio, bool at_work, struct viommu_error *why)
 {
+    pthread_mutex_t *bus = vfio->can_reset ? NULL : &vfio->fn.vm->bus_reset_lock;
     int ret = 0;
 
+    if (bus)
+        pthread_mutex_lock(bus);
     pthread_rwlock_rdlock(&vfio->access);
     if (vfio->fd >= 0)
-        ret = vfio->can_reset ? own_reset(vfio, why) : hot_reset(vfio, at_work, why);
+        ret = bus ? hot_reset(vfio, at_work, why) : own_reset(vfio, why);
     pthread_rwlock_unlock(&vfio->access);
+    if (bus)
+        pthread_mutex_unlock(bus);
     return ret;
 }
 
@@ -237,5 +256,5 @@ void vmm_vfio_reset(struct vmm_pci_function *fn)
     vmm_vfio_irqs_disable(vfio);
     if (reset_device(vfio, at_work, &why))
         vmm_vfio_complain_of(vfio, VMM_VFIO_NO_RESET, why.message);
-    vmm_vfio_set_command(vfio, vmm_pci_bus_master(fn));
+    vmm_vfio_bus_master(fn, false);
 }

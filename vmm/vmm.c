@@ -129,6 +129,7 @@ static void vmm_init(struct vmm *vm, const struct vmm_options *options)
     pthread_mutex_init(&vm->stop_lock, NULL);
     pthread_mutex_init(&vm->irq_listeners_lock, NULL);
     pthread_mutex_init(&vm->plug_lock, NULL);
+    pthread_mutex_init(&vm->bus_reset_lock, NULL);
     vmm_bus_init(&vm->pio);
     vmm_bus_init(&vm->mmio);
 }
@@ -205,6 +206,7 @@ static void vmm_destroy(struct vmm *vm)
         close(vm->wake_fd);
     if (vm->signal_fd >= 0)
         close(vm->signal_fd);
+    pthread_mutex_destroy(&vm->bus_reset_lock);
     pthread_mutex_destroy(&vm->plug_lock);
     pthread_mutex_destroy(&vm->irq_listeners_lock);
     pthread_mutex_destroy(&vm->stop_lock);

@@ -128,6 +128,9 @@ struct vmm {
     struct vmm_routes *routes;
     /* Held while a function is registered or unplugged, and while all is reset. */
     pthread_mutex_t plug_lock;
+    /* Held while a VFIO device's bus mastering is switched, and the bus of one reset. A leaf but
+     * for the devices' own `access`. */
+    pthread_mutex_t bus_reset_lock;
     pthread_mutex_t irq_listeners_lock; /* held while they are called */
     struct vmm_irq_listener *irq_listeners;
     struct vmm_ioapic *ioapic;

@@ -184,6 +184,8 @@ static int hot_reset(const struct vfio_pci_hot_reset *reset)
     memcpy(fake.bus.groups, reset->group_fds, reset->count * sizeof(reset->group_fds[0]));
     fake.bus.group_count = reset->count;
     fake.hot_resets++;
+    if (fake.in_hot_reset)
+        fake.in_hot_reset();
     return 0;
 }
 

@@ -66,6 +66,7 @@ struct fake_vfio {
     unsigned int disables;
     unsigned int resets;
     unsigned int hot_resets;
+    void (*in_hot_reset)(void); /* unless NULL */
     struct fake_bus bus;
     unsigned int open;          /* descriptors, now */
     unsigned int mapped;        /* areas, now */

@@ -5,6 +5,9 @@
 #include "pci_internal.h"
 #include "unit.h"
 #include "vfio-rig.h"
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 
 static struct machine *begin(void)
 {
@@ -229,6 +232,53 @@ static void another_device_at_work_is_not_reset(void **state)
     }
 }
 
+/* ---- Both at once */
+
+static struct {
+    struct machine *machine;
+    pthread_t vcpu;
+    bool began_too_early;
+} race;
+
+static void *begin_work(void *opaque)
+{
+    machine_config_write(opaque, SLOT + 1, COMMAND, 2, MEMORY | MASTER);
+    return NULL;
+}
+
+/* The guest sees its bit, and the device does not get it while the reset goes on. */
+static void begin_work_meanwhile(void)
+{
+    fake.in_hot_reset = NULL;
+    assert_int_equal(pthread_create(&race.vcpu, NULL, begin_work, race.machine), 0);
+    while (!(machine_config_read(race.machine, SLOT + 1, COMMAND, 2) & MASTER))
+        sched_yield();
+    for (int i = 0; i < 50 && !race.began_too_early; i++) {
+        usleep(1000);
+        race.began_too_early = __atomic_load_n(&fake.config[COMMAND], __ATOMIC_RELAXED) & MASTER;
+    }
+}
+
+static void work_begins_after_the_reset(void **state)
+{
+    struct machine *machine = begin();
+
+    (void)state;
+    affect(SLOT + 1, 7);
+    add_device(machine, SLOT);
+    add_device(machine, SLOT + 1);
+    machine_config_write(machine, SLOT + 1, COMMAND, 2, MEMORY);
+    machine_config_write(machine, SLOT, COMMAND, 2, MEMORY);
+    race.machine = machine;
+    fake.in_hot_reset = begin_work_meanwhile;
+    flr(machine);
+    pthread_join(race.vcpu, NULL);
+    assert_false(race.began_too_early);
+    assert_int_equal(fake.hot_resets, 3);
+    machine_config_write(machine, SLOT + 1, COMMAND, 2, MEMORY | MASTER);
+    vfio_rig_bare_machine_destroy(machine);
+}
+
 static void the_machines_reset_resets_the_bus(void **state)
 {
     struct machine *machine = begin();
@@ -291,6 +341,7 @@ int main(void)
         cmocka_unit_test(what_comes_later_makes_up_for_the_first_reset),
         cmocka_unit_test(what_never_comes_is_told_when_all_are_there),
         cmocka_unit_test(another_device_at_work_is_not_reset),
+        cmocka_unit_test(work_begins_after_the_reset),
         cmocka_unit_test(the_machines_reset_resets_the_bus),
         cmocka_unit_test(what_is_gone_is_not_reset),
         cmocka_unit_test(addresses_are_taken_as_the_host_takes_them),

@@ -118,7 +118,7 @@ int vfio_rig_try_device_in(struct machine *machine, unsigned int slot, struct vi
         ret = vmm_pci_register(&vfio->fn, error);
     if (!ret) {
         vmm_vfio_messages_changed(&vfio->fn, 0, 0);
-        vmm_vfio_set_command(vfio, true);
+        vmm_vfio_bus_master(&vfio->fn, true);
         return 0;
     }
     vmm_vfio_close(vfio);
