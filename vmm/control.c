@@ -173,6 +173,8 @@ static int bind_socket(struct vmm_control *control, const char *path, struct vio
     mode_t mask;
     int ret;
 
+    if (!length) /* the kernel takes it for a name that any user may connect to */
+        return vmm_fail(err, EINVAL, "--control names no path; give it that of a socket to make");
     if (length >= sizeof(address.sun_path))
         return vmm_fail(err, ENAMETOOLONG,
                         "--control %s has %zu characters, a socket's path at most %zu", path,

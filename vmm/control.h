@@ -20,7 +20,8 @@ struct vmm;
 
 /*
  * Make the socket that vm->options->control names, for this user alone, and listen; nothing when it
- * names none. Sets vm->control. What is there already is not replaced: -EADDRINUSE.
+ * names none. Sets vm->control. What is there already is not replaced: -EADDRINUSE; an empty name
+ * is refused: -EINVAL.
  */
 int vmm_control_create(struct vmm *vm, struct viommu_error *err);
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NO_MEMORY "there is no memory for an answer"
+
 /* As a JSON string; what is not printable ASCII is escaped. */
 static void print_string(const char *text, FILE *answer)
 {
@@ -39,6 +41,8 @@ static bool parse_function(const char *text, unsigned int *segment, unsigned int
     int end = 0;
 
     *segment = 0;
+    if (text[strspn(text, "0123456789abcdefABCDEF:.")])
+        return false; /* sscanf() would take spaces and signs */
     if (sscanf(text, "%4x:%2x:%2x.%1x%n", segment, &bus, &device, &function, &end) != 4 ||
         text[end]) {
         *segment = 0;
@@ -137,6 +141,14 @@ static int take(struct vmm *vm, const char *text, FILE *answer, struct viommu_er
     return request->carry_out(vm, argument, answer, err);
 }
 
+static void finish(FILE *buffer, char **members, FILE *answer)
+{
+    if (fclose(buffer))
+        vmm_control_refuse(NO_MEMORY, answer);
+    else
+        fprintf(answer, "{\"ok\":true%s}", *members);
+}
+
 void vmm_control_answer(struct vmm *vm, const char *request, FILE *answer)
 {
     struct viommu_error err = {0};
@@ -145,15 +157,14 @@ void vmm_control_answer(struct vmm *vm, const char *request, FILE *answer)
     FILE *buffer = open_memstream(&members, &size);
 
     if (!buffer) {
-        vmm_control_refuse("there is no memory for an answer", answer);
+        vmm_control_refuse(NO_MEMORY, answer);
         return;
     }
     if (take(vm, request, buffer, &err)) {
         fclose(buffer);
         vmm_control_refuse(err.message, answer);
     } else {
-        fclose(buffer);
-        fprintf(answer, "{\"ok\":true%s}", members ? members : "");
+        finish(buffer, &members, answer);
     }
     free(members);
 }

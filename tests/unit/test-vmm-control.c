@@ -104,9 +104,10 @@ static void test_requests(void **state)
 
 static void test_refusals(void **state)
 {
-    static const char *const functions[] = {"3",         "00:03",    "00:20.0",       "00:03.8",
-                                            "01:03.0",   "00:03.0x", "0000:01:03.0",  "zz:03.0",
-                                            "00:03.0 x", ":03.0",    "0000:00:03.0.", "\xff"};
+    static const char *const functions[] = {"3",          "00:03",    "00:20.0",       "00:03.8",
+                                            "01:03.0",    "00:03.0x", "0000:01:03.0",  "zz:03.0",
+                                            "00:03.0 x",  ":03.0",    "0000:00:03.0.", "\xff",
+                                            "-1:00:03.0", "00: 3.0",  "+0:03.0",       "00:03.\t0"};
     struct machine *machine = create();
     char request[64];
 
@@ -125,6 +126,52 @@ static void test_refusals(void **state)
     refuses(machine, "unplug 00:00.0", "0000:00:00.0 (host bridge) cannot be unplugged");
     answers(machine, "unplug 00:01.0", "{\"ok\":true}");
     refuses(machine, "unplug 00:01.0", "there is no function 0000:00:01.0");
+    machine_destroy(machine);
+}
+
+/* The linker takes this for the C library's; `open_next` stands in for it once. */
+FILE *__real_open_memstream(char **text, size_t *size);
+FILE *__wrap_open_memstream(char **text, size_t *size);
+
+static FILE *(*open_next)(char **text, size_t *size);
+
+FILE *__wrap_open_memstream(char **text, size_t *size)
+{
+    FILE *(*open_it)(char **text, size_t *size) = open_next;
+
+    open_next = NULL;
+    return open_it ? open_it(text, size) : __real_open_memstream(text, size);
+}
+
+static FILE *open_nothing(char **text, size_t *size)
+{
+    (void)text, (void)size;
+    return NULL;
+}
+
+static FILE *open_full(char **text, size_t *size)
+{
+    (void)text, (void)size;
+    return fopen("/dev/full", "w");
+}
+
+/* Whether it is missing at first or in the middle: the answer is whole, and is none. */
+static void test_no_memory(void **state)
+{
+    struct machine *machine = create();
+    char text[128];
+    FILE *out;
+
+    (void)state;
+    for (int full = 0; full < 2; full++) {
+        memset(text, 0, sizeof(text));
+        out = fmemopen(text, sizeof(text), "w");
+        assert_non_null(out);
+        open_next = full ? open_full : open_nothing;
+        vmm_control_answer(&machine->vm, "functions", out);
+        fclose(out);
+        assert_string_equal(text, "{\"ok\":false,\"error\":\"there is no memory for an answer\"}");
+    }
     machine_destroy(machine);
 }
 
@@ -392,6 +439,28 @@ static void test_long_line(void **state)
     is_closed(fd);
 }
 
+/* Users who leave before the answer, or in the middle of a request, which is then none. */
+static void test_leaving_users(void **state)
+{
+    struct socket_fixture *fixture = *state;
+    int fd;
+
+    for (unsigned int i = 0; i < 50; i++) {
+        fd = user(fixture);
+        say(fd, "help\nfunctions\nhelp\nunplug 00:01.0");
+        close(fd);
+    }
+    do { /* all places may still be theirs */
+        fd = user(fixture);
+        say(fd, "unplug 00:02.0\n");
+        if (read(fd, &(char[12]){0}, 12) == 12 && bound_devices(fixture->machine) == 0)
+            break;
+        close(fd);
+    } while (true);
+    close(fd);
+    assert_int_not_equal(machine_config_read(fixture->machine, EMULATED, 0, 4), UINT32_MAX);
+}
+
 static void test_many_users(void **state)
 {
     struct socket_fixture *fixture = *state;
@@ -491,6 +560,8 @@ static void test_bad_paths(void **state)
     path[sizeof(path) - 1] = '\0';
     fixture->machine->options.control = path;
     assert_int_equal(vmm_control_create(vm, &error), -ENAMETOOLONG);
+    fixture->machine->options.control = "";
+    assert_int_equal(vmm_control_create(vm, &error), -EINVAL);
     fixture->machine->options.control = "/nowhere/at/all";
     assert_int_equal(vmm_control_create(vm, &error), -ENOENT);
     fixture->machine->options.control = NULL;
@@ -506,12 +577,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_unplug_emulated),
         cmocka_unit_test(test_unplug_assigned),
         cmocka_unit_test(test_unplug_and_reset),
         cmocka_unit_test(test_lost_by_the_host),
         WITH_SOCKET(test_lines),
         WITH_SOCKET(test_long_line),
+        WITH_SOCKET(test_leaving_users),
         WITH_SOCKET(test_many_users),
         WITH_SOCKET(test_silent_user),
         WITH_SOCKET(test_no_descriptors),
