@@ -40,6 +40,32 @@ static const char *string_of(const struct reader *reader, const json_t *object, 
     return text;
 }
 
+/* The same of what is called by it, so that it says something. */
+static const char *name_of(const struct reader *reader, const json_t *object)
+{
+    const char *name = string_of(reader, object, "name");
+
+    if (!name || *name)
+        return name;
+    vmm_fail(reader->err, EINVAL, "host profile %s: the \"name\" of %s is empty; give it one",
+             reader->file, reader->where);
+    return NULL;
+}
+
+/* A string or NULL, which may be left out; -EINVAL when it is something else. */
+static int optional_string(const struct reader *reader, const json_t *object, const char *key,
+                           const char **text)
+{
+    const json_t *member = json_object_get(object, key);
+
+    *text = json_string_value(member);
+    if (!member || json_is_null(member) || *text)
+        return 0;
+    return vmm_fail(reader->err, EINVAL,
+                    "host profile %s: \"%s\" of %s is neither a string nor null", reader->file, key,
+                    reader->where);
+}
+
 static int read_register(const struct reader *reader, const json_t *registers, const char *key,
                          uint64_t *value)
 {
@@ -96,7 +122,7 @@ static uint32_t quirks_of(const json_t *array)
 
 static int read_iommu(struct reader *reader, const json_t *object)
 {
-    const char *name = string_of(reader, object, "name");
+    const char *name = name_of(reader, object);
     const char *type = name ? string_of(reader, object, "type") : NULL;
     const char *version = json_string_value(json_object_get(object, "version"));
     struct host_iommu *iommu = type ? host_add_iommu(reader->host) : NULL;
@@ -119,14 +145,15 @@ static int read_iommu(struct reader *reader, const json_t *object)
 /* Of a device, which IOMMU it is behind, and whether it is a bridge. */
 static int read_device(struct reader *reader, const json_t *object)
 {
-    const char *name = string_of(reader, object, "name");
+    const char *name = name_of(reader, object);
     const char *class_code = name ? string_of(reader, object, "class") : NULL;
-    const char *behind = json_string_value(json_object_get(object, "iommu"));
-    struct host_device *device = class_code ? host_add_device(reader->host) : NULL;
+    const char *behind;
+    struct host_device *device;
     struct host_iommu *iommu;
 
-    if (!class_code)
+    if (!class_code || optional_string(reader, object, "iommu", &behind))
         return -EINVAL;
+    device = host_add_device(reader->host);
     if (!device)
         return vmm_fail(reader->err, ENOMEM, "no memory for host profile %s", reader->file);
     copy(device->name, sizeof(device->name), name);
@@ -190,13 +217,22 @@ static int read_array(struct reader *reader, const json_t *object, const char *k
     return ret;
 }
 
+/* What a host lacks must not be passed over because it was written down in another way. */
+static int read_verdict(struct reader *reader, const json_t *verdict)
+{
+    if (verdict && !json_is_object(verdict) && !json_is_null(verdict))
+        return vmm_fail(reader->err, EINVAL, "host profile %s: \"verdict\" is not an object",
+                        reader->file);
+    return read_array(reader, verdict, "missing", false, read_lack);
+}
+
 static int read_members(struct reader *reader, const json_t *object)
 {
     const char *name;
     int ret;
 
     snprintf(reader->where, sizeof(reader->where), "it");
-    name = string_of(reader, object, "name");
+    name = name_of(reader, object);
     if (!name)
         return -EINVAL;
     copy(reader->host->name, sizeof(reader->host->name), name);
@@ -204,7 +240,7 @@ static int read_members(struct reader *reader, const json_t *object)
     if (!ret)
         ret = read_array(reader, object, "devices", false, read_device);
     if (!ret)
-        ret = read_array(reader, json_object_get(object, "verdict"), "missing", false, read_lack);
+        ret = read_verdict(reader, json_object_get(object, "verdict"));
     return ret;
 }
 
