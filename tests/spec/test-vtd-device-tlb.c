@@ -315,6 +315,23 @@ static void times_out_later(void **state)
     stop(&fixture);
 }
 
+/* Of two devices that do not answer, ITESID names the one that was the first to time out. */
+static void two_time_out(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    start(&fixture);
+    fixture.device[0].answer = fixture.device[1].answer = -EINPROGRESS;
+    submit(&fixture, TLB | SID_3(DEVICE_0), 0x1000);
+    submit(&fixture, TLB | SID_3(DEVICE_1), 0x1000);
+    wait_for(&fixture.guest.machine, 1);
+    assert_int_equal(done(&fixture, 1, 0, -ETIMEDOUT), 0);
+    assert_int_equal(done(&fixture, 0, 0, -ETIMEDOUT), 0);
+    expect_timeout(&fixture, DEVICE_1, 96);
+    stop(&fixture);
+}
+
 /* Without a wait behind it, it is told all the same. */
 static void times_out_without_wait(void **state)
 {
@@ -569,6 +586,8 @@ static const struct spec_rule rules[] = {
     {"VTD-6.5.2.11-921", "6.5.2.11",
      "So does one that is known later, when all others have answered.", times_out_later},
     {"VTD-6.5.2.11-922", "6.5.2.11", "So does one that no wait follows.", times_out_without_wait},
+    {"VTD-6.5.2.11-924", "6.5.2.11", "Of several that time out, ITESID names the first.",
+     two_time_out},
     {"VTD-7.3-920", "7.3", "ITE is a fault event.", timeout_interrupts},
     {"VTD-6.5.2.11-923", "6.5.2.11",
      "A wrong completion sets ICE and ICESID, and the queue goes on.", completion_error},

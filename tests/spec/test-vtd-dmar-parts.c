@@ -385,6 +385,12 @@ static void integrated_caches(void **state)
     satc.atc_required = false;
     builds(&table);
     assert_int_equal(table.bytes[FIRST_PART + 4], 0);
+    satc.segment = 1;
+    refuses(&table, "DMAR SATC 0 is on segment 1");
+    table.dmar.unit_count = 2;
+    builds(&table);
+    assert_int_equal(table.bytes[FIRST_PART + 24], 5);
+    assert_int_equal(table.bytes[FIRST_PART + 24 + 6], 1);
     satc.scopes = &bridge;
     refuses(&table, "DMAR SATC 0, scope 0: type 2 is not one");
     satc.scope_count = 0;

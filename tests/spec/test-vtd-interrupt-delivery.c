@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Interrupts on their way: invalidations, delivery, and both at once (VT-d 5.0, 5.1.4, 6.5). */
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "descriptors.h"
@@ -210,6 +211,57 @@ WITH_INTERRUPTS(drained, "intremap=on")
     assert_int_equal(sender.late, 0);
 }
 
+#define FLIPS 20000
+
+/* Two entries take turns: 0x41, for all buses from 0 on, and 0x42, for none that sends. */
+static void flip(struct machine *machine, unsigned int i)
+{
+    if (i % 2) {
+        store64(machine, TABLE + 3 * 16 + 8, IRTE_SVT(2) | 0x01ff);
+        store64(machine, TABLE + 3 * 16, IRTE_P | IRTE_FPD | IRTE_V(0x42));
+    } else {
+        store64(machine, TABLE + 3 * 16, IRTE_P | IRTE_FPD | IRTE_V(0x41));
+        store64(machine, TABLE + 3 * 16 + 8, IRTE_SVT(2) | (i / 2 & 0xff));
+    }
+}
+
+struct torn {
+    struct machine *machine;
+    bool end;
+    unsigned int sent, mixed; /* the vector of one, let through by the other */
+};
+
+static void *send_and_look(void *opaque)
+{
+    struct torn *torn = opaque;
+
+    while (!__atomic_load_n(&torn->end, __ATOMIC_RELAXED)) {
+        torn->mixed += interrupt(torn->machine, remappable(3), 0, 0).vector == 0x42;
+        __atomic_fetch_add(&torn->sent, 1, __ATOMIC_RELEASE);
+    }
+    return NULL;
+}
+
+/* No interrupt sees more than one change, as hardware would not. */
+WITH_INTERRUPTS(never_torn, "intremap=on")
+{
+    struct torn torn = {.machine = machine};
+    unsigned int before;
+    pthread_t thread;
+
+    flip(machine, 0);
+    assert_int_equal(pthread_create(&thread, NULL, send_and_look, &torn), 0);
+    for (unsigned int i = 1; i <= FLIPS; i++) {
+        before = __atomic_load_n(&torn.sent, __ATOMIC_ACQUIRE);
+        while (__atomic_load_n(&torn.sent, __ATOMIC_ACQUIRE) - before < 2)
+            sched_yield();
+        flip(machine, i);
+    }
+    __atomic_store_n(&torn.end, true, __ATOMIC_RELAXED);
+    pthread_join(thread, NULL);
+    assert_int_equal(torn.mixed, 0);
+}
+
 /* A guest that scrambles its table while interrupts use it: each is remapped or blocked. */
 static void *scramble(void *opaque)
 {
@@ -257,6 +309,10 @@ static const struct spec_rule rules[] = {
     {"VTD-5.1.4-2", "5.1.4", "What is blocked is not delivered, what is remapped is, once.",
      delivery},
     {"VTD-6.5.4-IR", "6.5.4", "After a wait nothing is delivered by the entry of before.", drained},
+    {"VTD-5.1.3-4", "5.1.3",
+     "An entry is one of 128 bits: the source check of one does not go with "
+     "the vector of another.",
+     never_torn},
     {"VTD-5.1.3-3", "5.1.3", "Entries that change while they are used are remapped or blocked.",
      hostile},
 };
