@@ -219,6 +219,11 @@ static void reserved_memory(void **state)
     builds(&table);
     assert_int_equal(table.length, FIRST_PART + sizeof(expected));
     part_is(&table, FIRST_PART, expected, sizeof(expected));
+    rmrr.segment = 1;
+    table.dmar.unit_count = 2;
+    builds(&table);
+    assert_int_equal(table.bytes[FIRST_PART + 24], 1);
+    assert_int_equal(table.bytes[FIRST_PART + 24 + 6], 1);
     table_destroy(&table);
 }
 

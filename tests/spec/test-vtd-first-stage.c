@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* First-stage translation: page sizes, rights, accessed and dirty bits, and each fault. */
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "guest_tables.h"
+#include "model/vtd/register_map.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define ALL    "pasid-bits=20,supervisor=on,execute=on,extended-accessed=on"
@@ -257,6 +259,11 @@ static void execute_requests(void **state)
     dma.pasid = PASID;
     dma.access = VIOMMU_DMA_READ | VIOMMU_DMA_EXECUTE;
     guest_faults(&first.guest, &dma, 0x5c);
+    /* Nor does a read hear that it might execute. */
+    dma.access = VIOMMU_DMA_READ;
+    result = guest_arrives(&first.guest, &dma, first.page);
+    assert_false(result.permissions & VIOMMU_DMA_EXECUTE);
+    dma.access = VIOMMU_DMA_READ | VIOMMU_DMA_EXECUTE;
     entry_bits(&first, PASID_PWSNP, PASID_ERE);
     guest_change(&first.guest, entry_at(&first, 3), 0, FS_XD);
     result = guest_arrives(&first.guest, &dma, first.page);
@@ -414,6 +421,28 @@ static void faults_with_pasid(void **state)
     end(&first);
 }
 
+/* EXE says that code was to be fetched: what writes as well is an atomic. */
+static void execute_and_write(void **state)
+{
+    struct guest_dma dma = DMA_AT(GUEST_IOVA + 0x1234);
+    struct viommu_dma_result result;
+    struct machine *machine;
+    struct first first;
+
+    (void)state;
+    start(&first, ALL, true);
+    machine = &first.guest.machine;
+    entry_bits(&first, PASID_PWSNP, PASID_ERE);
+    dma.pasid = PASID;
+    dma.access = VIOMMU_DMA_READ | VIOMMU_DMA_WRITE | VIOMMU_DMA_EXECUTE;
+    assert_int_equal(guest_dma(&first.guest, &dma, &result), -EACCES);
+    assert_int_equal(result.fault_code, 0x71);
+    assert_int_equal(read64(machine, machine_fault_record(machine, 0) + 8) &
+                         (VTD_FRCD_F | VTD_FRCD_PP | VTD_FRCD_EXE),
+                     VTD_FRCD_F | VTD_FRCD_PP);
+    end(&first);
+}
+
 static const struct spec_rule rules[] = {
     {"VTD-3.6-4K", "3.6", "Four levels map a 4 KiB page.", small_page},
     {"VTD-3.6-large", "3.6",
@@ -455,6 +484,7 @@ static const struct spec_rule rules[] = {
      large_page_around_interrupts},
     {"VTD-11.4.7.6-PASID", "11.4.7.6", "A fault record tells PASID, execute and privilege.",
      faults_with_pasid},
+    {"VTD-11.4.7.6-EXE", "11.4.7.6", "EXE is clear for what wanted to write.", execute_and_write},
 };
 
 int main(int argc, char **argv)

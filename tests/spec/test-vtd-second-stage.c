@@ -144,6 +144,11 @@ static void width(void **state)
         guest_read_faults(&second.guest, BIT(63), mode->width);
         guest_read_faults(&second.guest, BIT(48) - 4096, mode->absent_read);
         end(&second);
+        /* Four levels there are, for the first stage; MGAW is less. */
+        start(&second, mode, "aw=39");
+        guest_read_faults(&second.guest, GUEST_IOVA | BIT(39), mode->width);
+        guest_reads(&second.guest, GUEST_IOVA, second.page);
+        end(&second);
     }
 }
 
