@@ -382,6 +382,12 @@ static void say(int fd, const char *text)
     assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 }
 
+/* To one that may have turned us away. */
+static void try_to_say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL) > 0 || errno == EPIPE, true);
+}
+
 /* Reads exactly this. */
 static void hear(int fd, const char *wanted)
 {
@@ -447,12 +453,12 @@ static void test_leaving_users(void **state)
 
     for (unsigned int i = 0; i < 50; i++) {
         fd = user(fixture);
-        say(fd, "help\nfunctions\nhelp\nunplug 00:01.0");
+        try_to_say(fd, "help\nfunctions\nhelp\nunplug 00:01.0");
         close(fd);
     }
     do { /* all places may still be theirs */
         fd = user(fixture);
-        say(fd, "unplug 00:02.0\n");
+        try_to_say(fd, "unplug 00:02.0\n");
         if (read(fd, &(char[12]){0}, 12) == 12 && bound_devices(fixture->machine) == 0)
             break;
         close(fd);
@@ -478,7 +484,7 @@ static void test_many_users(void **state)
         close(fds[i]);
     do { /* until it has seen that they are gone */
         fd = user(fixture);
-        say(fd, "unplug 00:02.0\n");
+        try_to_say(fd, "unplug 00:02.0\n");
         if (read(fd, &(char[12]){0}, 12) == 12 && bound_devices(fixture->machine) == 0)
             break;
         close(fd);
