@@ -134,6 +134,13 @@ static int sys_device_number(void *opaque, int descriptor, unsigned int *major_n
     return 0;
 }
 
+/* Files of memory alone have seals, whether some are set or not. */
+static bool sys_is_memory_file(void *opaque, int descriptor)
+{
+    (void)opaque;
+    return fcntl(descriptor, F_GET_SEALS) >= 0;
+}
+
 static uint64_t sys_memlock_limit(void *opaque)
 {
     struct rlimit limit;
@@ -156,5 +163,6 @@ const struct host_sys host_sys_real = {
     .readlink = sys_readlink,
     .list = sys_list,
     .device_number = sys_device_number,
+    .is_memory_file = sys_is_memory_file,
     .memlock_limit = sys_memlock_limit,
 };

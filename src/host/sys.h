@@ -28,7 +28,8 @@ struct host_sys {
     int (*readlink)(void *opaque, const char *path, char *target, size_t size); /* with its zero */
     int (*list)(void *opaque, const char *path, host_sys_visit_fn *visit, void *visit_opaque);
     int (*device_number)(void *opaque, int descriptor, unsigned int *major, unsigned int *minor);
-    uint64_t (*memlock_limit)(void *opaque); /* bytes; UINT64_MAX: none */
+    bool (*is_memory_file)(void *opaque, int descriptor); /* memfd, or of tmpfs or hugetlbfs */
+    uint64_t (*memlock_limit)(void *opaque);              /* bytes; UINT64_MAX: none */
 };
 
 /* The real ones. */

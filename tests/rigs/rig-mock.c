@@ -71,6 +71,18 @@ static void test_ranges(struct rig *rig)
     CHECK(count == 2);
 }
 
+/* Linux looks at a file when it pins it: with the first page table, long after the call to map. */
+static void test_file_first(struct rig *rig)
+{
+    uint32_t ioas = rig->ioas, hwpt;
+
+    WORKS(rig, viommu_host_ioas_alloc(rig->host, &rig->ioas, &rig->error));
+    WORKS(rig, rig_map(rig, IOVA, 1, RW));
+    WORKS(rig, rig_hwpt(rig, rig->ioas, 0, &hwpt));
+    CHECK(!mock_check_map(&rig->mock, hwpt, IOVA, rig->memory, PAGE));
+    rig->ioas = ioas;
+}
+
 static void test_file(struct rig *rig)
 {
     char *shared = rig_map_shared(rig);
@@ -91,6 +103,7 @@ static void test_file(struct rig *rig)
     WORKS(rig, rig_map(rig, IOVA, 1, RW));
     CHECK(rig->mock.map_files == before);
     CHECK(!mock_check_map(&rig->mock, rig->parent, IOVA, rig->memory, PAGE));
+    test_file_first(rig);
 }
 
 static void check_iotlbs(struct rig *rig, const uint32_t values[MOCK_IOTLBS])

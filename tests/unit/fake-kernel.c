@@ -217,6 +217,13 @@ static int fake_device_number(void *opaque, int descriptor, unsigned int *major_
     return 0;
 }
 
+/* Descriptor 7 is the only one there is. */
+static bool fake_is_memory_file(void *opaque, int descriptor)
+{
+    (void)opaque;
+    return descriptor == 7;
+}
+
 static uint64_t fake_memlock_limit(void *opaque)
 {
     return ((struct fake_kernel *)opaque)->memlock;
@@ -278,6 +285,7 @@ void fake_boot(struct fake_kernel *kernel, enum fake_age age)
                 .readlink = fake_readlink,
                 .list = fake_list,
                 .device_number = fake_device_number,
+                .is_memory_file = fake_is_memory_file,
                 .memlock_limit = fake_memlock_limit,
             },
     };

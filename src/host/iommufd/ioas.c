@@ -104,7 +104,7 @@ static int map_address(struct iommufd_host *host, const struct host_map *map)
     return iommufd_call(host, UAPI_IOAS_MAP, &cmd);
 }
 
-/* The file that all of [address, address + length) lies in; false: none. */
+/* The file to map all of [address, address + length) by; false: none. */
 static bool find_file(struct iommufd_host *host, const struct host_map *map,
                       struct iommufd_file *out)
 {
@@ -121,7 +121,7 @@ static bool find_file(struct iommufd_host *host, const struct host_map *map,
     if (file)
         *out = *file;
     pthread_mutex_unlock(&host->lock);
-    return file;
+    return file && out->pinnable;
 }
 
 /* > 0: not by file, try by address. */
@@ -224,6 +224,7 @@ int viommu_iommufd_add_file(struct viommu_host *handle, void *address, uint64_t 
         .length = length,
         .descriptor = descriptor,
         .offset = offset,
+        .pinnable = host->sys.is_memory_file(host->sys.opaque, descriptor),
     };
     pthread_mutex_lock(&host->lock);
     LIST_FOREACH(other, &host->files, link)

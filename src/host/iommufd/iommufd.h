@@ -80,6 +80,7 @@ struct iommufd_file {
     uint64_t length;
     int descriptor;
     uint64_t offset;
+    bool pinnable; /* by file; asked once: a kernel may find out only when a device is attached */
 };
 
 struct iommufd_host {
