@@ -478,90 +478,6 @@ static void test_sharing(void **state)
     rig_end(&rig);
 }
 
-static void test_page_requests(void **state)
-{
-    struct viommu_host_page_request got[8];
-    struct viommu_host_page_response response = {.cookie = 2};
-    struct iommufd_rig rig;
-    size_t count = 8, total = 0;
-    uint32_t queue, other;
-    int descriptor;
-
-    (void)state;
-    rig_host(&rig, LINUX_7_3);
-    rig_bind(&rig);
-    rig_parent(&rig);
-    assert_int_equal(viommu_host_fault_queue_alloc(rig.host, &queue, &descriptor, &rig.error), 0);
-    assert_int_equal(rig_nest(&rig, VIOMMU_HOST_HWPT_FAULT_QUEUE, queue, &rig.nested), 0);
-    assert_int_equal(rig_nest(&rig, VIOMMU_HOST_HWPT_FAULT_QUEUE, queue + 50, &other), -ENOENT);
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-    assert_int_equal(count, 0);
-    fake_page_request(&rig.kernel, queue, 1, 2);
-    fake_page_request(&rig.kernel, queue, 2, 3);
-    count = 8;
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-    assert_int_equal(count, 5);
-    assert_int_equal(got[4].flags, VIOMMU_HOST_PAGE_LAST);
-    assert_int_equal(got[4].cookie, 2);
-    assert_int_equal(viommu_host_fault_queue_respond(rig.host, queue, &response, &rig.error), 0);
-    assert_int_equal(rig.kernel.answers[0][0], 2);
-    assert_int_equal(viommu_host_fault_queue_respond(rig.host, queue, &response, &rig.error),
-                     -EINVAL);
-
-    /* A group that is larger than the room is handed out in pieces, each request once. */
-    fake_page_request(&rig.kernel, queue, 3, 7);
-    fake_page_request(&rig.kernel, queue, 4, 1);
-    for (count = 3; count; count = 3) {
-        assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-        for (size_t i = 0; i < count; i++, total++)
-            assert_int_equal(got[i].cookie, total < 7 ? 3 : 4);
-        if (!count)
-            break;
-    }
-    assert_int_equal(total, 8);
-
-    assert_int_equal(viommu_host_destroy_object(rig.host, queue, &rig.error), -EBUSY);
-    assert_says(&rig, "destroy the HWPTs that deliver to it");
-    count = 1;
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-    assert_int_equal(viommu_host_destroy_object(rig.host, rig.nested, &rig.error), 0);
-    assert_int_equal(viommu_host_destroy_object(rig.host, queue, &rig.error), 0);
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error),
-                     -ENOENT);
-    assert_int_equal(viommu_host_fault_queue_respond(rig.host, rig.parent, &response, &rig.error),
-                     -ENOENT);
-    rig_end(&rig);
-}
-
-/* While part of a group is kept, the descriptor to poll for is readable by the eventfd. */
-static void test_kept_requests_are_polled(void **state)
-{
-    struct viommu_host_page_request got[8];
-    const struct fake_file *event;
-    struct iommufd_rig rig;
-    uint32_t queue;
-    int descriptor;
-    size_t count = 2;
-
-    (void)state;
-    rig_host(&rig, LINUX_7_3);
-    rig_bind(&rig);
-    assert_int_equal(viommu_host_fault_queue_alloc(rig.host, &queue, &descriptor, &rig.error), 0);
-    event = &rig.kernel.files[rig.kernel.files[descriptor - FAKE_FIRST].index - FAKE_FIRST];
-    assert_int_equal(event->type, FAKE_FILE_EVENT);
-    fake_page_request(&rig.kernel, queue, 1, 5);
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-    assert_int_equal(event->event, 1);
-    count = 2;
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-    assert_int_equal(event->event, 1);
-    count = 2;
-    assert_int_equal(viommu_host_fault_queue_read(rig.host, queue, got, &count, &rig.error), 0);
-    assert_int_equal(count, 1);
-    assert_int_equal(event->event, 0);
-    rig_end(&rig);
-}
-
 static void test_dirty_pages(void **state)
 {
     struct iommufd_rig rig;
@@ -624,22 +540,13 @@ static void test_other_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),
-        cmocka_unit_test(test_create_refused),
-        cmocka_unit_test(test_map),
-        cmocka_unit_test(test_map_limits),
-        cmocka_unit_test(test_iova_ranges),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_hw_info),
-        cmocka_unit_test(test_hw_info_of_others),
-        cmocka_unit_test(test_nesting),
-        cmocka_unit_test(test_many_invalidations),
-        cmocka_unit_test(test_old_kernels),
-        cmocka_unit_test(test_pasids),
-        cmocka_unit_test(test_sharing),
-        cmocka_unit_test(test_page_requests),
-        cmocka_unit_test(test_kept_requests_are_polled),
-        cmocka_unit_test(test_dirty_pages),
+        cmocka_unit_test(test_create),      cmocka_unit_test(test_create_refused),
+        cmocka_unit_test(test_map),         cmocka_unit_test(test_map_limits),
+        cmocka_unit_test(test_iova_ranges), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_hw_info),     cmocka_unit_test(test_hw_info_of_others),
+        cmocka_unit_test(test_nesting),     cmocka_unit_test(test_many_invalidations),
+        cmocka_unit_test(test_old_kernels), cmocka_unit_test(test_pasids),
+        cmocka_unit_test(test_sharing),     cmocka_unit_test(test_dirty_pages),
         cmocka_unit_test(test_other_host),
     };
 

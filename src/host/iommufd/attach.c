@@ -147,8 +147,10 @@ static int attach_locked(struct iommufd_host *host, struct iommufd_device *devic
     if (is_new < 0)
         return is_new;
     ret = kernel_attach(host, device, pasid, hwpt_id);
-    if (ret >= 0)
+    if (ret >= 0) {
+        iommufd_fault_requests_drop(host, device->id, pasid);
         return 0;
+    }
     if (is_new)
         forget_pasid(device, pasid);
     return attach_failed(host, device, hwpt_id, ret, error);
@@ -184,6 +186,7 @@ static int detach_locked(struct iommufd_host *host, struct iommufd_device *devic
         return error_set(error, ret, "Device %s cannot be detached: %s", device->name,
                          strerror(-ret));
     forget_pasid(device, pasid);
+    iommufd_fault_requests_drop(host, device->id, pasid);
     return 0;
 }
 
@@ -211,8 +214,11 @@ bool iommufd_detach_all(struct iommufd_host *host, struct iommufd_device *device
     for (entry = LIST_FIRST(&device->pasids); entry; entry = next) {
         next = LIST_NEXT(entry, link);
         detached &= !kernel_detach(host, device, entry->pasid);
+        iommufd_fault_requests_drop(host, device->id, entry->pasid);
         LIST_REMOVE(entry, link);
         free(entry);
     }
-    return !kernel_detach(host, device, VIOMMU_PASID_NONE) && detached;
+    detached &= !kernel_detach(host, device, VIOMMU_PASID_NONE);
+    iommufd_fault_requests_drop(host, device->id, VIOMMU_PASID_NONE);
+    return detached;
 }

@@ -226,6 +226,54 @@ int iommufd_fault_queue_read(void *opaque, uint32_t queue_id,
     return 0;
 }
 
+/* Of an attachment: a device's requests without PASID are those of its attachment without one. */
+static bool is_of(const struct viommu_host_page_request *request, uint32_t device_id,
+                  uint32_t pasid)
+{
+    uint32_t own = request->flags & VIOMMU_HOST_PAGE_PASID ? request->pasid : VIOMMU_PASID_NONE;
+
+    return request->device_id == device_id && own == pasid;
+}
+
+/*
+ * The kernel answers what waits when an attachment ends or changes, and refuses ours then. When
+ * it did not, as nothing changed, the device must not wait for ever.
+ */
+static void drop_kept(struct iommufd_host *host, struct iommufd_fault_queue *queue,
+                      uint32_t device_id, uint32_t pasid)
+{
+    struct viommu_host_page_response response = {.code = 1};
+    size_t left = queue->kept_next;
+    uint64_t value;
+
+    if (queue->kept_next == queue->kept_count)
+        return;
+    for (size_t i = queue->kept_next; i < queue->kept_count; i++) {
+        const struct viommu_host_page_request *request = &queue->kept[i];
+
+        if (!is_of(request, device_id, pasid)) {
+            queue->kept[left++] = *request;
+        } else if (request->flags & VIOMMU_HOST_PAGE_LAST) {
+            response.cookie = request->cookie;
+            host->sys.write(host->sys.opaque, queue->kernel, &response, sizeof(response));
+        }
+    }
+    queue->kept_count = left;
+    if (queue->kept_next == left)
+        host->sys.read(host->sys.opaque, queue->kept_event, &value, sizeof(value));
+}
+
+void iommufd_fault_requests_drop(struct iommufd_host *host, uint32_t device_id, uint32_t pasid)
+{
+    struct iommufd_object *object;
+
+    LIST_FOREACH(object, &host->objects, link)
+    {
+        if (object->type == IOMMUFD_FAULT_QUEUE)
+            drop_kept(host, object->faults, device_id, pasid);
+    }
+}
+
 int iommufd_fault_queue_respond(void *opaque, uint32_t queue_id,
                                 const struct viommu_host_page_response *response,
                                 struct viommu_error *error)

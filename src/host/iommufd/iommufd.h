@@ -158,6 +158,8 @@ int iommufd_fault_queue_read(void *opaque, uint32_t queue_id,
 int iommufd_fault_queue_respond(void *opaque, uint32_t queue_id,
                                 const struct viommu_host_page_response *response,
                                 struct viommu_error *error);
+/* What is kept of an attachment that ended or changed is nobody's any more. Under lock. */
+void iommufd_fault_requests_drop(struct iommufd_host *host, uint32_t device_id, uint32_t pasid);
 void iommufd_fault_queue_close(struct iommufd_host *host, struct iommufd_fault_queue *queue);
 /* 0, -EOPNOTSUPP (this kernel has no fault queues), or why it cannot be told. */
 int iommufd_fault_queues_probe(struct iommufd_host *host);
