@@ -117,6 +117,8 @@ static void test_nesting_header(void **state)
     assert_int_equal(UAPI_INVALIDATE_VTD_S1, IOMMU_HWPT_INVALIDATE_DATA_VTD_S1);
     assert_int_equal(UAPI_DIRTY_NO_CLEAR, IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR);
     assert_int_equal(UAPI_DIRTY_TRACKING_ENABLE, IOMMU_HWPT_DIRTY_TRACKING_ENABLE);
+    SAME(uapi_hwpt_alloc, flags, iommu_hwpt_alloc, flags);
+    SAME(uapi_hwpt_alloc, dev_id, iommu_hwpt_alloc, dev_id);
     SAME(uapi_hwpt_alloc, pt_id, iommu_hwpt_alloc, pt_id);
     SAME(uapi_hwpt_alloc, out_hwpt_id, iommu_hwpt_alloc, out_hwpt_id);
     SAME(uapi_hwpt_alloc, data_type, iommu_hwpt_alloc, data_type);
@@ -132,6 +134,9 @@ static void test_nesting_header(void **state)
     SAME(uapi_hwpt_invalidate, entry_len, iommu_hwpt_invalidate, entry_len);
     SAME(uapi_hwpt_invalidate, entry_num, iommu_hwpt_invalidate, entry_num);
     SAME(uapi_hwpt_set_dirty_tracking, hwpt_id, iommu_hwpt_set_dirty_tracking, hwpt_id);
+    SAME(uapi_hwpt_get_dirty_bitmap, flags, iommu_hwpt_get_dirty_bitmap, flags);
+    SAME(uapi_hwpt_get_dirty_bitmap, iova, iommu_hwpt_get_dirty_bitmap, iova);
+    SAME(uapi_hwpt_get_dirty_bitmap, length, iommu_hwpt_get_dirty_bitmap, length);
     SAME(uapi_hwpt_get_dirty_bitmap, page_size, iommu_hwpt_get_dirty_bitmap, page_size);
     SAME(uapi_hwpt_get_dirty_bitmap, data, iommu_hwpt_get_dirty_bitmap, data);
     SAME(viommu_host_vtd_s1, pgtbl_addr, iommu_hwpt_vtd_s1, pgtbl_addr);
@@ -173,12 +178,31 @@ static void test_vfio_header(void **state)
     assert_int_equal(UAPI_VFIO_DETACH, VFIO_DEVICE_DETACH_IOMMUFD_PT);
     SAME(uapi_vfio_bind, iommufd, vfio_device_bind_iommufd, iommufd);
     SAME(uapi_vfio_bind, out_devid, vfio_device_bind_iommufd, out_devid);
+    SAME(uapi_vfio_attach, flags, vfio_device_attach_iommufd_pt, flags);
     SAME(uapi_vfio_attach, pt_id, vfio_device_attach_iommufd_pt, pt_id);
 #ifdef VFIO_DEVICE_ATTACH_PASID
     assert_int_equal(UAPI_VFIO_PASID, VFIO_DEVICE_ATTACH_PASID);
     SAME(uapi_vfio_attach, pasid, vfio_device_attach_iommufd_pt, pasid);
     SAME(uapi_vfio_detach, pasid, vfio_device_detach_iommufd_pt, pasid);
 #endif
+}
+#endif
+
+/* Enumerators and members are seen by no #ifdef: scripts/check-uapi says how old the headers are.
+ */
+#if HEADERS_OF_LINUX >= 703
+#if !defined(IOMMU_IOAS_MAP_FILE) || !defined(IOMMU_HWPT_INVALIDATE) ||                            \
+    !defined(IOMMU_FAULT_QUEUE_ALLOC) || !defined(VFIO_DEVICE_ATTACH_PASID)
+#error "something of what we use is compared with nothing"
+#endif
+static void test_newest_header(void **state)
+{
+    (void)state;
+    assert_int_equal(UAPI_HWPT_PASID, IOMMU_HWPT_ALLOC_PASID);
+    assert_int_equal(UAPI_HW_INFO_SMMUV3, IOMMU_HW_INFO_TYPE_ARM_SMMUV3);
+    assert_int_equal(UAPI_HW_INFO_AMD, IOMMU_HW_INFO_TYPE_AMD);
+    assert_int_equal(UAPI_HW_CAP_ATS_NOT_SUPPORTED, IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED);
+    SAME(uapi_hw_info, out_max_pasid_log2, iommu_hw_info, out_max_pasid_log2);
 }
 #endif
 
@@ -197,6 +221,9 @@ int main(void)
 #endif
 #ifdef IOMMU_FAULT_QUEUE_ALLOC
         cmocka_unit_test(test_fault_header),
+#endif
+#if HEADERS_OF_LINUX >= 703
+        cmocka_unit_test(test_newest_header),
 #endif
 #ifdef VFIO_DEVICE_BIND_IOMMUFD
         cmocka_unit_test(test_vfio_header),
