@@ -107,17 +107,18 @@ static int read_registers(const struct reader *reader, struct host_iommu *iommu,
 }
 
 /* Quirks that are not known are passed over: it is not known what to do about them, either. */
-static uint32_t quirks_of(const json_t *array)
+static int read_quirks(const struct reader *reader, const json_t *array, uint32_t *quirks)
 {
-    uint32_t quirks = 0;
-
+    if (array && !json_is_array(array))
+        return vmm_fail(reader->err, EINVAL, "host profile %s: \"quirks\" of %s is not an array",
+                        reader->file, reader->where);
     for (size_t i = 0; i < json_array_size(array); i++) {
         const char *name = json_string_value(json_array_get(array, i));
 
         if (name && !strcmp(name, "772415"))
-            quirks |= VIOMMU_HOST_QUIRK_772415;
+            *quirks |= VIOMMU_HOST_QUIRK_772415;
     }
-    return quirks;
+    return 0;
 }
 
 static int read_iommu(struct reader *reader, const json_t *object)
@@ -138,8 +139,25 @@ static int read_iommu(struct reader *reader, const json_t *object)
     copy(iommu->version, sizeof(iommu->version), version);
     iommu->kind = kind_of(type);
     iommu->info.type = host_kinds[iommu->kind].type;
-    iommu->info.quirks = quirks_of(json_object_get(object, "quirks"));
+    if (read_quirks(reader, json_object_get(object, "quirks"), &iommu->info.quirks))
+        return -EINVAL;
     return read_registers(reader, iommu, json_object_get(object, "registers"));
+}
+
+static int read_class(const struct reader *reader, const char *text, unsigned int *class_code)
+{
+    char *end;
+    unsigned long value = strtoul(text, &end, 16);
+
+    if (strncmp(text, "0x", 2) != 0 || !isxdigit((unsigned char)text[2]) || *end ||
+        value > 0xffffff)
+        return vmm_fail(
+            reader->err, EINVAL,
+            "host profile %s: \"class\" of %s is not a number of 24 bits in a string, as "
+            "\"0x020000\"",
+            reader->file, reader->where);
+    *class_code = (unsigned int)value;
+    return 0;
 }
 
 /* Of a device, which IOMMU it is behind, and whether it is a bridge. */
@@ -158,7 +176,8 @@ static int read_device(struct reader *reader, const json_t *object)
         return vmm_fail(reader->err, ENOMEM, "no memory for host profile %s", reader->file);
     copy(device->name, sizeof(device->name), name);
     copy(device->iommu, sizeof(device->iommu), behind);
-    device->class_code = (unsigned int)strtoul(class_code, NULL, 16);
+    if (read_class(reader, class_code, &device->class_code))
+        return -EINVAL;
     iommu = host_find_iommu(reader->host, device->iommu);
     if (behind && !iommu)
         return vmm_fail(reader->err, EINVAL,
@@ -169,31 +188,42 @@ static int read_device(struct reader *reader, const json_t *object)
     return 0;
 }
 
-static enum host_lack_kind lack_kind_of(const char *text)
+/* Which of some words a member is; -EINVAL when it is another. */
+static int word_of(const struct reader *reader, const char *key, const char *text,
+                   const char *const *words, size_t count)
 {
-    enum host_lack_kind kind = 0;
-
-    while (kind < LACK_DEVICE && strcmp(host_lack_names[kind], text) != 0)
-        kind++;
-    return kind;
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(words[i], text))
+            return (int)i;
+    }
+    return vmm_fail(reader->err, EINVAL,
+                    "host profile %s: the \"%s\" of %s is none of those that 'viommu host --json' "
+                    "writes, as \"%s\"",
+                    reader->file, key, reader->where, words[0]);
 }
 
 static int read_lack(struct reader *reader, const json_t *object)
 {
     static const char *const keys[] = {"kind", "blocks", "text", "remedy"};
+    static const char *const blocks[] = {"assignment", "nesting"};
     const char *texts[4];
     struct host_lack *lack;
+    int kind, blocked;
 
     for (size_t i = 0; i < 4; i++) {
         texts[i] = string_of(reader, object, keys[i]);
         if (!texts[i])
             return -EINVAL;
     }
+    kind = word_of(reader, keys[0], texts[0], host_lack_names, LACK_KIND_COUNT);
+    blocked = kind < 0 ? kind : word_of(reader, keys[1], texts[1], blocks, 2);
+    if (blocked < 0)
+        return blocked;
     lack = host_add_lack(reader->host);
     if (!lack)
         return vmm_fail(reader->err, ENOMEM, "no memory for host profile %s", reader->file);
-    lack->kind = lack_kind_of(texts[0]);
-    lack->nesting = !strcmp(texts[1], "nesting");
+    lack->kind = (enum host_lack_kind)kind;
+    lack->nesting = blocked;
     lack->unsure = json_is_false(json_object_get(object, "certain"));
     copy(lack->text, sizeof(lack->text), texts[2]);
     copy(lack->remedy, sizeof(lack->remedy), texts[3]);
