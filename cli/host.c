@@ -47,8 +47,8 @@ static void print_help(void)
     printf(
         "Usage: viommu host [OPTION]...\n\n"
         "Tell what the IOMMUs of this machine can do, which devices are behind them, and whether\n"
-        "a guest can nest here; if not, what is missing. Needs no privileges, and binds, maps\n"
-        "and changes nothing.\n\nOptions:\n");
+        "a guest can nest here; if not, what is missing. Needs no privileges; changes nothing, and\n"
+        "binds nothing without --probe.\n\nOptions:\n");
     cli_print_options(&host_command);
     printf("\nExit code: 0, or with --device 1 when one of them cannot be given to a guest that\n"
            "nests; 1 after an error, 2 after a wrong option.\n");
