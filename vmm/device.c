@@ -9,10 +9,10 @@
 #include <string.h>
 
 const struct vmm_device_kind vmm_device_kinds[] = {
-    {"edu", VMM_EDU_ARGUMENTS, vmm_edu_create},
-    {"vfio", VMM_VFIO_ARGUMENTS, vmm_vfio_create},
-    {"virtio-blk", VMM_VIRTIO_BLK_ARGUMENTS, vmm_virtio_blk_create},
-    {NULL, NULL, NULL},
+    {"edu", VMM_EDU_ARGUMENTS, vmm_edu_create, vmm_edu_check},
+    {"vfio", VMM_VFIO_ARGUMENTS, vmm_vfio_create, vmm_vfio_check},
+    {"virtio-blk", VMM_VIRTIO_BLK_ARGUMENTS, vmm_virtio_blk_create, vmm_virtio_blk_check},
+    {NULL, NULL, NULL, NULL},
 };
 
 /* Append `name` to a list in `text`, as far as there is room. */
@@ -23,7 +23,9 @@ static void list_add(char *text, size_t size, const char *name)
     strncat(text, name, size - strlen(text) - 1);
 }
 
-int vmm_device_create(struct vmm *vm, const char *option, struct viommu_error *err)
+/* The kind that an option names, and what follows it; NULL, with the error filled: none. */
+static const struct vmm_device_kind *kind_of(const char *option, const char **arguments,
+                                             struct viommu_error *err)
 {
     const struct vmm_device_kind *kind;
     size_t length = strcspn(option, ",");
@@ -31,11 +33,31 @@ int vmm_device_create(struct vmm *vm, const char *option, struct viommu_error *e
 
     for (kind = vmm_device_kinds; kind->name; kind++) {
         if (strlen(kind->name) == length && !memcmp(kind->name, option, length))
-            return kind->create(vm, option + length + (option[length] == ','), err);
+            break;
         list_add(known, sizeof(known), kind->name);
     }
-    return vmm_fail(err, EINVAL, "--device does not know '%.*s'; there are: %s", (int)length,
-                    option, known);
+    *arguments = option + length + (option[length] == ',');
+    if (kind->name)
+        return kind;
+    vmm_fail(err, EINVAL, "--device does not know '%.*s'; there are: %s", (int)length, option,
+             known);
+    return NULL;
+}
+
+int vmm_device_check(const char *option, struct viommu_error *err)
+{
+    const char *arguments;
+    const struct vmm_device_kind *kind = kind_of(option, &arguments, err);
+
+    return kind ? kind->check(arguments, err) : -EINVAL;
+}
+
+int vmm_device_create(struct vmm *vm, const char *option, struct viommu_error *err)
+{
+    const char *arguments;
+    const struct vmm_device_kind *kind = kind_of(option, &arguments, err);
+
+    return kind ? kind->create(vm, arguments, err) : -EINVAL;
 }
 
 static struct vmm_key *key_find(struct vmm_key *keys, const char *name, size_t length)

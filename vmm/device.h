@@ -20,6 +20,8 @@ struct vmm_device_kind {
     const char *name;
     const char *arguments; /* for the help text: "path=FILE[,readonly]" */
     int (*create)(struct vmm *vm, const char *arguments, struct viommu_error *err);
+    /* Whether `create` would understand them. Needs no machine. */
+    int (*check)(const char *arguments, struct viommu_error *err);
 };
 
 /* The table is in device.c; it ends with a NULL name. */
@@ -27,6 +29,9 @@ extern const struct vmm_device_kind vmm_device_kinds[];
 
 /* Make the device that a --device option describes. */
 int vmm_device_create(struct vmm *vm, const char *option, struct viommu_error *err);
+
+/* Whether what an option says can be understood, before anything is opened for it. */
+int vmm_device_check(const char *option, struct viommu_error *err);
 
 /* One key that an option takes; `value` is filled by vmm_keys_parse() and is NULL if not given. */
 struct vmm_key {

@@ -295,6 +295,13 @@ static int build_function(struct edu_function *device, struct vmm *vm,
     return ret;
 }
 
+int vmm_edu_check(const char *arguments, struct viommu_error *err)
+{
+    struct edu_options options;
+
+    return parse_options(arguments, &options, err);
+}
+
 int vmm_edu_create(struct vmm *vm, const char *arguments, struct viommu_error *err)
 {
     struct edu_options options;

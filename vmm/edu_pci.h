@@ -16,5 +16,6 @@ struct vmm;
  * copy engine of copier.h.
  */
 int vmm_edu_create(struct vmm *vm, const char *arguments, struct viommu_error *err);
+int vmm_edu_check(const char *arguments, struct viommu_error *err);
 
 #endif

@@ -156,6 +156,7 @@ struct vfio_options {
     int devfn;
     uint64_t segment;
     bool rom;
+    int fd; /* -1: the device is named */
 };
 
 /* SLOT or SLOT.FUNCTION in hexadecimal. */
@@ -181,7 +182,7 @@ static int parse_address(const char *text, int *devfn, struct viommu_error *err)
 }
 
 /* Which of the three ways to name the device was taken; exactly one must be. */
-static int parse_device(struct vmm *vm, const struct vmm_key *keys, struct vfio_options *options,
+static int parse_device(const struct vmm_key *keys, struct vfio_options *options,
                         struct viommu_error *err)
 {
     const char *name = keys[KEY_HOST].value ? keys[KEY_HOST].value : keys[KEY_PATH].value;
@@ -208,10 +209,11 @@ static int parse_device(struct vmm *vm, const struct vmm_key *keys, struct vfio_
         snprintf(options->device, sizeof(options->device), "%s", name);
     else
         snprintf(options->device, sizeof(options->device), "fd=%d", (int)fd);
-    return name ? 0 : vmm_host_pass_device(vm, options->device, (int)fd, err);
+    options->fd = name ? -1 : (int)fd;
+    return 0;
 }
 
-static int parse_options(struct vmm *vm, const char *arguments, struct vfio_options *options,
+static int parse_options(const char *arguments, struct vfio_options *options,
                          struct viommu_error *err)
 {
     struct vmm_key keys[KEY_COUNT + 1] = {
@@ -221,7 +223,7 @@ static int parse_options(struct vmm *vm, const char *arguments, struct vfio_opti
     };
     int ret = vmm_keys_parse("vfio", arguments, keys, err);
 
-    *options = (struct vfio_options){.devfn = VMM_PCI_DEVFN_ANY, .rom = true};
+    *options = (struct vfio_options){.devfn = VMM_PCI_DEVFN_ANY, .rom = true, .fd = -1};
     if (!ret)
         ret = parse_address(keys[KEY_ADDR].value, &options->devfn, err);
     if (!ret)
@@ -230,7 +232,7 @@ static int parse_options(struct vmm *vm, const char *arguments, struct vfio_opti
     if (!ret)
         ret = vmm_key_switch("vfio", &keys[KEY_ROM], &options->rom, err);
     if (!ret)
-        ret = parse_device(vm, keys, options, err);
+        ret = parse_device(keys, options, err);
     vmm_keys_free(keys);
     return ret;
 }
@@ -279,6 +281,13 @@ static int build_function(struct vmm_vfio *vfio, struct vmm *vm, const struct vf
     return ret;
 }
 
+int vmm_vfio_check(const char *arguments, struct viommu_error *err)
+{
+    struct vfio_options options;
+
+    return parse_options(arguments, &options, err);
+}
+
 int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *err)
 {
     struct vfio_options options;
@@ -289,7 +298,9 @@ int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *
         return vmm_fail(err, EINVAL,
                         "vfio: there is no host to assign a device from: add --host "
                         "iommufd, or --host type1 where the kernel has no iommufd");
-    ret = parse_options(vm, arguments, &options, err);
+    ret = parse_options(arguments, &options, err);
+    if (!ret && options.fd >= 0)
+        ret = vmm_host_pass_device(vm, options.device, options.fd, err);
     if (ret)
         return ret;
     vfio = calloc(1, sizeof(*vfio));

@@ -27,6 +27,7 @@ struct viommu_assigned_device;
     "host=BDF|path=/dev/vfio/devices/vfioN|fd=N[,addr=SLOT[.FUNCTION]][,segment=N][,rom=on|off]"
 
 int vmm_vfio_create(struct vmm *vm, const char *arguments, struct viommu_error *err);
+int vmm_vfio_check(const char *arguments, struct viommu_error *err);
 
 /* The kernel, as the calls below reach it; a test brings one of its own. As in their man pages. */
 struct vmm_vfio_kernel {

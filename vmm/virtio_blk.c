@@ -393,7 +393,11 @@ static int create(struct vmm *vm, const struct blk_options *options, struct viom
     return ret;
 }
 
-int vmm_virtio_blk_create(struct vmm *vm, const char *arguments, struct viommu_error *err)
+/* The options of `arguments`, used by `make`, or, without it, only looked at. */
+static int with_options(struct vmm *vm, const char *arguments,
+                        int (*make)(struct vmm *vm, const struct blk_options *options,
+                                    struct viommu_error *err),
+                        struct viommu_error *err)
 {
     struct vmm_key keys[KEY_COUNT + 1] = {
         [KEY_PATH] = {"path", NULL},     [KEY_READONLY] = {"readonly", NULL},
@@ -406,8 +410,18 @@ int vmm_virtio_blk_create(struct vmm *vm, const char *arguments, struct viommu_e
 
     if (!ret)
         ret = parse_options(keys, &options, err);
-    if (!ret)
-        ret = create(vm, &options, err);
+    if (!ret && make)
+        ret = make(vm, &options, err);
     vmm_keys_free(keys);
     return ret;
+}
+
+int vmm_virtio_blk_check(const char *arguments, struct viommu_error *err)
+{
+    return with_options(NULL, arguments, NULL, err);
+}
+
+int vmm_virtio_blk_create(struct vmm *vm, const char *arguments, struct viommu_error *err)
+{
+    return with_options(vm, arguments, create, err);
 }

@@ -12,5 +12,6 @@ struct vmm;
 
 /* --device virtio-blk,path=FILE[,...]; see struct vmm_device_kind. */
 int vmm_virtio_blk_create(struct vmm *vm, const char *arguments, struct viommu_error *err);
+int vmm_virtio_blk_check(const char *arguments, struct viommu_error *err);
 
 #endif

@@ -83,6 +83,16 @@ static int create_events(struct vmm *vm, struct viommu_error *err)
     return 0;
 }
 
+/* What is written wrong is told on a machine that lacks what the rest needs, too. */
+static int check_devices(const struct vmm_options *options, struct viommu_error *err)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < options->device_count && !ret; i++)
+        ret = vmm_device_check(options->devices[i], err);
+    return ret;
+}
+
 static int create_devices(struct vmm *vm, struct viommu_error *err)
 {
     size_t i;
@@ -147,7 +157,9 @@ static int vmm_create(struct vmm *vm, struct viommu_error *err)
 {
     int ret;
 
-    ret = create_events(vm, err);
+    ret = check_devices(vm->options, err);
+    if (!ret)
+        ret = create_events(vm, err);
     if (!ret)
         ret = vmm_kvm_create(vm, err);
     if (!ret)
