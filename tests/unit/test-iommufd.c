@@ -428,6 +428,7 @@ static void test_pasids(void **state)
     assert_int_equal(viommu_host_attach(rig.host, rig.device, 3, rig.parent, &rig.error), 0);
     assert_int_equal(viommu_host_attach(rig.host, rig.device, 4, plain, &rig.error), -EINVAL);
     assert_says(&rig, "PASID kind");
+    assert_says(&rig, "attach all devices of a group to the same");
     assert_int_equal(fake_census(&rig.kernel).attachments, 2);
     assert_int_equal(viommu_host_attach(rig.host, rig.device, 0, rig.parent, &rig.error), -EINVAL);
     assert_int_equal(viommu_host_attach(rig.host, rig.device, VIOMMU_PASID_NONE, plain, &rig.error),

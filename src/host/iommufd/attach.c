@@ -77,7 +77,9 @@ static int attach_failed(struct iommufd_host *host, const struct iommufd_device 
     case -EINVAL:
         return error_set(error, ret,
                          "HWPT %u does not fit the IOMMU of device %s (another IOMMU's, another "
-                         "width, or not of the PASID kind); allocate one for this device",
+                         "width, or not of the PASID kind), or another device of its IOMMU group "
+                         "is attached to a different one; allocate one for this device, and attach "
+                         "all devices of a group to the same",
                          hwpt_id, device->name);
     case -ENOENT:
         return error_set(error, ret, "There is no HWPT %u to attach device %s to", hwpt_id,
