@@ -70,7 +70,8 @@ static bool is_chosen(const char *property, size_t length)
             if (!strncmp(at, property, key) && at[key] == '=')
                 return true;
             at = strchr(at, ',');
-            at += at ? 1 : 0;
+            if (at)
+                at++;
         }
     }
     return false;
