@@ -87,6 +87,13 @@ static void test_kept_requests_are_polled(void **state)
     rig_end(&rig);
 }
 
+static void rig_begin(struct iommufd_rig *rig)
+{
+    rig_host(rig, LINUX_7_3);
+    rig_bind(rig);
+    rig_parent(rig);
+}
+
 /* A queue of which one request was read and four more are kept: one of three attachments each. */
 static const struct fake_file *keep_requests(struct iommufd_rig *rig, uint32_t *queue)
 {
@@ -141,9 +148,7 @@ static void test_detach_drops_kept(void **state)
     uint32_t queue;
 
     (void)state;
-    rig_host(&rig, LINUX_7_3);
-    rig_bind(&rig);
-    rig_parent(&rig);
+    rig_begin(&rig);
     event = keep_requests(&rig, &queue);
     assert_int_equal(viommu_host_detach(rig.host, rig.device, VIOMMU_PASID_NONE, &rig.error), 0);
     assert_int_equal(event->event, 1);
@@ -162,9 +167,7 @@ static void test_replace_drops_kept(void **state)
     uint32_t queue;
 
     (void)state;
-    rig_host(&rig, LINUX_7_3);
-    rig_bind(&rig);
-    rig_parent(&rig);
+    rig_begin(&rig);
     assert_int_equal(
         viommu_host_attach(rig.host, rig.device, VIOMMU_PASID_NONE, rig.parent, &rig.error), 0);
     keep_requests(&rig, &queue);
@@ -187,9 +190,7 @@ static void test_unbind_drops_kept(void **state)
     uint32_t queue;
 
     (void)state;
-    rig_host(&rig, LINUX_7_3);
-    rig_bind(&rig);
-    rig_parent(&rig);
+    rig_begin(&rig);
     event = keep_requests(&rig, &queue);
     viommu_host_unbind(rig.host, rig.device);
     assert_kept(&rig, queue, (uint32_t[]){3, 4}, 2); /* PASID 5 never was attached */

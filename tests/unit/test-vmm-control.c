@@ -445,6 +445,21 @@ static void test_long_line(void **state)
     is_closed(fd);
 }
 
+/* As another user. All places may be taken until it is seen that those of before are gone. */
+static void unplug_in_turn(struct socket_fixture *fixture)
+{
+    int fd;
+
+    do {
+        fd = user(fixture);
+        try_to_say(fd, "unplug 00:02.0\n");
+        if (read(fd, &(char[12]){0}, 12) == 12 && bound_devices(fixture->machine) == 0)
+            break;
+        close(fd);
+    } while (true);
+    close(fd);
+}
+
 /* Users who leave before the answer, or in the middle of a request, which is then none. */
 static void test_leaving_users(void **state)
 {
@@ -456,14 +471,7 @@ static void test_leaving_users(void **state)
         try_to_say(fd, "help\nfunctions\nhelp\nunplug 00:01.0");
         close(fd);
     }
-    do { /* all places may still be theirs */
-        fd = user(fixture);
-        try_to_say(fd, "unplug 00:02.0\n");
-        if (read(fd, &(char[12]){0}, 12) == 12 && bound_devices(fixture->machine) == 0)
-            break;
-        close(fd);
-    } while (true);
-    close(fd);
+    unplug_in_turn(fixture);
     assert_int_not_equal(machine_config_read(fixture->machine, EMULATED, 0, 4), UINT32_MAX);
 }
 
@@ -482,14 +490,7 @@ static void test_many_users(void **state)
     is_closed(fd);
     for (unsigned int i = 0; i + 1 < VMM_CONTROL_CLIENTS; i++)
         close(fds[i]);
-    do { /* until it has seen that they are gone */
-        fd = user(fixture);
-        try_to_say(fd, "unplug 00:02.0\n");
-        if (read(fd, &(char[12]){0}, 12) == 12 && bound_devices(fixture->machine) == 0)
-            break;
-        close(fd);
-    } while (true);
-    close(fd);
+    unplug_in_turn(fixture);
     close(fds[VMM_CONTROL_CLIENTS - 1]);
 }
 

@@ -156,18 +156,26 @@ static struct iommufd_fault_queue *lock_queue(struct iommufd_host *host, uint32_
     return NULL;
 }
 
+/* Nothing is polled for any more when nothing is kept. */
+static void kept_fewer(struct iommufd_host *host, struct iommufd_fault_queue *queue)
+{
+    uint64_t value;
+
+    if (queue->kept_next == queue->kept_count)
+        host->sys.read(host->sys.opaque, queue->kept_event, &value, sizeof(value));
+}
+
 /* Hand out what is kept; the poll descriptor follows. */
 static size_t hand_out(struct iommufd_host *host, struct iommufd_fault_queue *queue,
                        struct viommu_host_page_request *requests, size_t room)
 {
     size_t count = queue->kept_count - queue->kept_next;
-    uint64_t value;
 
     count = count < room ? count : room;
     memcpy(requests, queue->kept + queue->kept_next, count * sizeof(*requests));
     queue->kept_next += count;
-    if (count && queue->kept_next == queue->kept_count)
-        host->sys.read(host->sys.opaque, queue->kept_event, &value, sizeof(value));
+    if (count)
+        kept_fewer(host, queue);
     return count;
 }
 
@@ -244,7 +252,6 @@ static void drop_kept(struct iommufd_host *host, struct iommufd_fault_queue *que
 {
     struct viommu_host_page_response response = {.code = 1};
     size_t left = queue->kept_next;
-    uint64_t value;
 
     if (queue->kept_next == queue->kept_count)
         return;
@@ -259,8 +266,7 @@ static void drop_kept(struct iommufd_host *host, struct iommufd_fault_queue *que
         }
     }
     queue->kept_count = left;
-    if (queue->kept_next == left)
-        host->sys.read(host->sys.opaque, queue->kept_event, &value, sizeof(value));
+    kept_fewer(host, queue);
 }
 
 void iommufd_fault_requests_drop(struct iommufd_host *host, uint32_t device_id, uint32_t pasid)
